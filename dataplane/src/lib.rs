@@ -13,6 +13,12 @@
 //!
 //! Start reading at [`program`].
 
+pub mod compile;
+mod draft;
+pub mod evaluate;
 pub mod netlink;
+pub mod program;
+mod ranges;
+mod slots;
 pub mod table;
 pub mod transaction;

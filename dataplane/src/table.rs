@@ -10,8 +10,9 @@ mod text;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-pub use datum::{Datum, FieldType};
+pub use datum::{Datum, DatumBuilder, FieldType, FieldValue};
 pub use statement::{Field, InterfacePattern, Rule, Statement, Verdict};
+pub(crate) use text::{datum_text, element_text, range_text};
 
 /// Name of a chain, a set or a map.
 pub type Name = Arc<str>;
@@ -121,7 +122,11 @@ pub struct Set {
 impl Set {
     /// An empty set.
     pub fn new(spec: SetSpec) -> Self {
-        Self { spec, elements: HashMap::new(), ranges: BTreeSet::new() }
+        Self {
+            spec,
+            elements: HashMap::new(),
+            ranges: BTreeSet::new(),
+        }
     }
 }
 

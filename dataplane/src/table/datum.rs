@@ -59,7 +59,10 @@ pub struct Datum {
 impl Datum {
     /// The datum with these bytes; `None` if they are too many to be a key of ours.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut datum = Self { bytes: [0; CAPACITY], len: 0 };
+        let mut datum = Self {
+            bytes: [0; CAPACITY],
+            len: 0,
+        };
         datum.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
         datum.len = u8::try_from(bytes.len()).ok()?;
         Some(datum)
@@ -77,14 +80,20 @@ impl Datum {
 
     /// A key that is nothing but a port.
     pub fn port(port: u16) -> Self {
-        let mut datum = Self { bytes: [0; CAPACITY], len: 2 };
+        let mut datum = Self {
+            bytes: [0; CAPACITY],
+            len: 2,
+        };
         datum.bytes[..2].copy_from_slice(&port.to_be_bytes());
         datum
     }
 
     /// Starts a concatenation.
     pub const fn builder() -> DatumBuilder {
-        DatumBuilder(Self { bytes: [0; CAPACITY], len: 0 })
+        DatumBuilder(Self {
+            bytes: [0; CAPACITY],
+            len: 0,
+        })
     }
 
     /// Takes the datum apart. Missing bytes read as zero.
