@@ -1,0 +1,20 @@
+//! `fairlead agent`: what runs on each node.
+//!
+//! The dataplane itself is the crate `fairlead-dataplane`. Around it:
+//!
+//! ```text
+//!                    ┌─► health ──────┬─► server (healthz, metrics)
+//! sync loop ─────────┼─► metrics ─────┘        ▲
+//! (source, dataplane)└─► health_check_node_port ──► load balancers
+//! at start: sysctl
+//! ```
+//!
+//! [`health`] is the state behind `/healthz` and `/livez`, [`metrics`] what `/metrics` shows, [`server`] the two HTTP
+//! servers, [`listen`] how every HTTP server of the agent listens and bounds its clients, [`health_check_node_port`] the
+//! servers that external load balancers ask, [`sysctl`] the conntrack settings, [`go_duration`] durations of flags.
+
+pub mod go_duration;
+pub mod health;
+pub mod listen;
+pub mod metrics;
+pub mod server;
