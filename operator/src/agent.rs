@@ -15,6 +15,8 @@
 
 pub mod go_duration;
 pub mod health;
+pub mod health_check_node_port;
 pub mod listen;
 pub mod metrics;
 pub mod server;
+pub mod sysctl;
