@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use crate::{Endpoint, EndpointSlice, Family, Protocol};
 
+#[cfg(test)]
+mod tests;
+
 /// Address and port that a connection can be sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Backend {
@@ -23,7 +26,7 @@ pub enum Standing {
     Chosen,
     /// It is in the set because no ready endpoint is there: it is terminating but still serving.
     ChosenTerminating,
-    /// Not ready, and not serving either.
+    /// Not ready, nor serving while it terminates.
     NotReady,
     /// Not ready, terminating and still serving, but ready endpoints exist.
     Terminating,
@@ -64,12 +67,18 @@ pub struct Selection {
 impl Selection {
     /// The endpoints of policy Cluster. Empty only if nothing is ready and nothing is serving while it terminates.
     pub fn cluster(&self) -> impl Iterator<Item = Backend> {
-        self.candidates.iter().filter(|c| c.cluster.is_chosen()).map(|c| c.backend)
+        self.candidates
+            .iter()
+            .filter(|c| c.cluster.is_chosen())
+            .map(|c| c.backend)
     }
 
     /// The endpoints of policy Local.
     pub fn local(&self) -> impl Iterator<Item = Backend> {
-        self.candidates.iter().filter(|c| c.local.is_chosen()).map(|c| c.backend)
+        self.candidates
+            .iter()
+            .filter(|c| c.local.is_chosen())
+            .map(|c| c.backend)
     }
 }
 
@@ -93,8 +102,18 @@ pub struct Here<'a> {
 /// endpoints, KEP-2433 and KEP-3015 for hints).
 ///
 /// *Cluster set*: the ready endpoints that hints allow; where none is ready, all that are serving while they terminate.
-/// *Local set*: the same among the endpoints of this node, without hints; the two fallbacks are independent. If an address
-/// and port comes twice, an endpoint that is not terminating beats one that is.
+/// *Local set*: the same among the endpoints of this node, without hints; the two fallbacks are independent. If an
+/// address and port comes twice, an endpoint that is not terminating beats one that is.
+///
+/// *Hints*: if every ready endpoint has node hints and one of them names this node, those that name it; else if every
+/// ready endpoint has zone hints and one of them names this zone, those that name it; else all. Only hints count:
+/// neither `spec.trafficDistribution` nor the zones of the endpoints do. What made the hints is not asked.
+///
+/// `spec.publishNotReadyAddresses` needs nothing here: for such a Service the controller that writes the slices says
+/// `ready: true` of every endpoint, even of a terminating one, and only that condition is looked at.
+///
+/// The result does not depend on the order of the slices, except between two endpoints that differ in nothing but
+/// hints, zone or another node's name; there the first one wins.
 pub fn select<'a>(
     slices: impl Iterator<Item = &'a EndpointSlice>,
     port_name: &str,
@@ -102,7 +121,125 @@ pub fn select<'a>(
     family: Family,
     here: Here<'_>,
 ) -> Selection {
-    let _: Option<&Endpoint> = None;
-    let _ = (slices.count(), port_name, protocol, family, here);
-    todo!()
+    let mut endpoints = Vec::new();
+    for slice in slices.filter(|slice| slice.family == family) {
+        let ports = slice
+            .ports
+            .iter()
+            .filter(|port| *port.name == *port_name && port.protocol == protocol);
+        for port in ports.map(|port| port.port) {
+            endpoints.extend(slice.endpoints.iter().map(|endpoint| (endpoint, port)));
+        }
+    }
+    endpoints.sort_by_key(|(endpoint, port)| {
+        (
+            endpoint.address,
+            *port,
+            endpoint.is_terminating,
+            !endpoint.is_ready,
+            !endpoint.is_serving,
+            !here.is_home_of(endpoint),
+        )
+    });
+    endpoints.dedup_by_key(|(endpoint, port)| (endpoint.address, *port));
+
+    let is_any_ready = endpoints.iter().any(|(endpoint, _)| endpoint.is_ready);
+    let is_any_local_ready = endpoints
+        .iter()
+        .any(|(endpoint, _)| endpoint.is_ready && here.is_home_of(endpoint));
+    let reach = Reach::from_hints(&endpoints, here);
+    let candidates = endpoints.iter().map(|(endpoint, port)| {
+        let is_local = here.is_home_of(endpoint);
+        Candidate {
+            backend: Backend {
+                address: endpoint.address,
+                port: *port,
+                is_local,
+            },
+            node: endpoint.node.clone(),
+            zone: endpoint.zone.clone(),
+            is_serving: endpoint.is_serving,
+            is_ready: endpoint.is_ready,
+            cluster: match standing(endpoint, is_any_ready) {
+                Standing::Chosen => reach.standing(endpoint, here),
+                other => other,
+            },
+            local: if is_local {
+                standing(endpoint, is_any_local_ready)
+            } else {
+                Standing::NotLocal
+            },
+        }
+    });
+    Selection {
+        candidates: candidates.collect(),
+    }
+}
+
+/// Where an endpoint stands by its conditions alone, in a set where some endpoint is ready or none is.
+fn standing(endpoint: &Endpoint, is_any_ready: bool) -> Standing {
+    match (
+        endpoint.is_ready,
+        endpoint.is_serving && endpoint.is_terminating,
+        is_any_ready,
+    ) {
+        (true, _, _) => Standing::Chosen,
+        (false, true, false) => Standing::ChosenTerminating,
+        (false, true, true) => Standing::Terminating,
+        (false, false, _) => Standing::NotReady,
+    }
+}
+
+impl Here<'_> {
+    fn is_home_of(self, endpoint: &Endpoint) -> bool {
+        endpoint.node.as_deref() == Some(self.node)
+    }
+
+    fn is_hinted_by_node(self, endpoint: &Endpoint) -> bool {
+        endpoint.node_hints.iter().any(|node| **node == *self.node)
+    }
+
+    fn is_hinted_by_zone(self, endpoint: &Endpoint) -> bool {
+        self.zone
+            .is_some_and(|here| endpoint.zone_hints.iter().any(|zone| **zone == *here))
+    }
+}
+
+/// How far hints let this node's connections go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// To the endpoints that name this node.
+    Node,
+    /// To the endpoints that name this zone.
+    Zone,
+    /// To all.
+    Everywhere,
+}
+
+impl Reach {
+    fn from_hints(endpoints: &[(&Endpoint, u16)], here: Here<'_>) -> Self {
+        let ready = || {
+            endpoints
+                .iter()
+                .map(|(endpoint, _)| *endpoint)
+                .filter(|endpoint| endpoint.is_ready)
+        };
+        if ready().any(|endpoint| here.is_hinted_by_node(endpoint)) && ready().all(|e| !e.node_hints.is_empty()) {
+            Self::Node
+        } else if ready().any(|endpoint| here.is_hinted_by_zone(endpoint)) && ready().all(|e| !e.zone_hints.is_empty())
+        {
+            Self::Zone
+        } else {
+            Self::Everywhere
+        }
+    }
+
+    /// The standing of a ready endpoint.
+    fn standing(self, endpoint: &Endpoint, here: Here<'_>) -> Standing {
+        match self {
+            Self::Node if !here.is_hinted_by_node(endpoint) => Standing::OtherNode,
+            Self::Zone if !here.is_hinted_by_zone(endpoint) => Standing::OtherZone,
+            Self::Node | Self::Zone | Self::Everywhere => Standing::Chosen,
+        }
+    }
 }
