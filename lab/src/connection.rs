@@ -71,12 +71,21 @@ impl Socket {
         match connect(&socket.fd, &probe.target) {
             Ok(()) => Ok(socket),
             Err(Errno::INPROGRESS) => {
+                // Between namespaces an ICMP error can come back before `connect` has let go of the socket. The kernel then only notes it
+                // and sends again after a second, which no network would cause. Reading SO_ERROR gives the note.
+                socket.connect_error()?;
                 socket.wait(PollFlags::OUT, deadline)?;
-                let outcome = sockopt::socket_error(&socket.fd).and_then(|error| error);
-                outcome.map_err(before_connected).map(|()| socket)
+                socket.connect_error()?;
+                Ok(socket)
             }
             Err(errno) => Err(before_connected(errno)),
         }
+    }
+
+    fn connect_error(&self) -> Result<(), Answer> {
+        sockopt::socket_error(&self.fd)
+            .and_then(|error| error)
+            .map_err(before_connected)
     }
 
     fn bound(probe: &Probe) -> Result<OwnedFd, Errno> {
@@ -88,8 +97,10 @@ impl Socket {
         };
         if let Some(source) = source {
             if source.port() != 0 {
-                // The port may belong to a connection that was closed less than a minute ago.
+                // The next probe may come from the same port at once. An orderly close would keep the port for as long as the kernel
+                // likes, so these connections end with a reset.
                 sockopt::set_socket_reuseaddr(&fd, true)?;
+                sockopt::set_socket_linger(&fd, Some(Duration::ZERO))?;
             }
             bind(&fd, &source)?;
         }

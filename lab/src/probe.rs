@@ -83,7 +83,7 @@ impl Probe {
         self.from_socket(SocketAddr::new(source, 0))
     }
 
-    /// The same probe from this address and port.
+    /// The same probe from this address and port. Its connection ends with a reset, so that the port is free at once.
     #[must_use]
     pub fn from_socket(self, source: SocketAddr) -> Self {
         Self {
