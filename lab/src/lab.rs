@@ -85,6 +85,8 @@ impl Lab {
     }
 
     /// One more client outside the cluster, with the next address from `.101` on.
+    ///
+    /// Its name is also that of its port on the LAN's bridge, which the kernel limits to 15 bytes.
     pub fn add_client(&self, name: &str) -> Result<Client, Error> {
         let number = self.next_client.fetch_add(1, Ordering::Relaxed);
         if !CLIENTS.contains(&number) {

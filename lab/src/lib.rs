@@ -27,7 +27,8 @@
 //! - Redirects, reverse path filters, duplicate address detection and the limits on ICMP errors are off: no answer depends on timing.
 //! - [`Namespace::serve`] starts a workload that answers with its name and the client address it saw; a [`Probe`] asks one.
 //!
-//! Where to start reading: [`Lab`] builds the picture, [`Namespace`] is one box in it, [`in_namespace`] runs a test inside.
+//! Where to start reading: [`Lab`] builds the picture, [`Namespace`] is one box in it, [`in_namespace`] runs a test inside. [`Node`], [`Pod`] and
+//! [`Client`] are namespaces with addresses, and can be used wherever a [`Namespace`] is asked for.
 //!
 //! ```no_run
 //! use fairlead_lab::{Answer, Lab, Probe, Protocol};

@@ -274,7 +274,7 @@ fn processes_end_with_a_killed_owner() {
         if std::env::var_os(VICTIM).is_some() {
             let lab = Lab::with_nodes(1).unwrap();
             let mut command = Command::new("sleep");
-            command.arg("1000");
+            command.arg("60").stdout(Stdio::null()).stderr(Stdio::null());
             let process = lab.node(1).spawn(command).unwrap();
             println!("\nstarted {}", process.id());
             // Until it is killed: the test that started it holds the other end.
