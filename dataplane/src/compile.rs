@@ -30,7 +30,7 @@ use crate::table::{Datum, Name, Table, Value};
 use crate::transaction::{Transaction, diff};
 use claim::{Claim, Target};
 use elements::{Elements, elements};
-use masquerade::{Masquerade, NodePorts};
+use masquerade::Masquerade;
 use plan::Planned;
 
 /// The rule set of one node, kept in step with its Services.
@@ -38,14 +38,15 @@ use plan::Planned;
 pub struct Compiler {
     draft: Draft,
     /// What was loaded before: an endpoint that has a slot there keeps it.
-    seed: Table,
+    seed: Arc<Table>,
     node_ips: BTreeSet<IpAddr>,
+    /// The node's own addresses, as the Node object names them.
+    primary_ips: Vec<IpAddr>,
     services: HashMap<ServiceName, Planned>,
     /// Who claims a frontend, by name; the first has it.
     frontends: HashMap<Frontend, Vec<Arc<Claim>>>,
     /// How connections to an address are masqueraded, by protocol and port.
     masquerade: HashMap<IpAddr, BTreeMap<(Protocol, u16), Masquerade>>,
-    node_ports: NodePorts,
     picks: Counted<(Dispatch, Family, u32)>,
     hairpins: Counted<IpAddr>,
     cluster_ips: Counted<IpAddr>,
@@ -53,15 +54,15 @@ pub struct Compiler {
 
 impl Compiler {
     /// A rule set without Services. `seed` is what is loaded in the kernel, if something is: slots are taken over from it.
-    pub fn new(options: &Options, seed: Option<Table>) -> Self {
+    pub fn new(options: &Options, seed: Option<Arc<Table>>) -> Self {
         Self {
             draft: Draft::new(program(options)),
             seed: seed.unwrap_or_default(),
             node_ips: BTreeSet::new(),
+            primary_ips: Vec::new(),
             services: HashMap::new(),
             frontends: HashMap::new(),
             masquerade: HashMap::new(),
-            node_ports: NodePorts::default(),
             picks: Counted::default(),
             hairpins: Counted::default(),
             cluster_ips: Counted::default(),
@@ -73,10 +74,11 @@ impl Compiler {
         self.draft.table()
     }
 
-    /// The node's addresses that accept node ports.
+    /// The node's addresses: those that accept node ports, and the primary ones.
     ///
-    /// A Service with source ranges looks at them too, so such Services must be set again after a change.
-    pub fn set_node_ips(&mut self, addresses: BTreeSet<IpAddr>) {
+    /// Services with source ranges look at the primary ones, so they must be set again after a change.
+    pub fn set_node_ips(&mut self, addresses: BTreeSet<IpAddr>, primary: Vec<IpAddr>) {
+        self.primary_ips = primary;
         let changed: Vec<_> = self.node_ips.symmetric_difference(&addresses).copied().collect();
         self.node_ips = addresses;
         for address in changed {
@@ -137,7 +139,7 @@ impl Compiler {
     /// The transaction that turns what is loaded into what should be. From now on that counts as loaded.
     pub fn reconcile(&mut self, loaded: Option<&Table>) -> Transaction {
         self.draft.begin();
-        self.seed = Table::default();
+        self.seed = Arc::default();
         loaded.map_or_else(
             || Transaction::load(self.draft.table()),
             |loaded| diff(loaded, self.draft.table()),

@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use fairlead_model::{Family, Protocol};
 
 use crate::table::{
-    Chain, ChainKind, Datum, Field, FieldType, FieldValue, HookPoint, InterfacePattern, Name, Rule, Set, SetData,
+    Chain, ChainKind, Datum, Field, FieldType, FieldValue, HookPoint, Name, Rule, Set, SetData,
     Statement, Table, Value, Verdict, element_text, range_text,
 };
 
@@ -257,7 +257,7 @@ impl<'a> Walk<'a> {
         for statement in &rule.0 {
             let verdict = match statement {
                 Statement::L4Proto(protocol) if *protocol == state.protocol => continue,
-                Statement::IifName(pattern) if matches(pattern, state.interface) => continue,
+                Statement::IifName(pattern) if state.interface.is_some_and(|name| pattern.matches(name)) => continue,
                 Statement::SaddrIsLocal if (self.is_local)(state.source) => continue,
                 Statement::CtStatusDnat if state.is_dnatted => continue,
                 // The first packet of a connection is new, and remembering a client changes nothing for it.
@@ -424,14 +424,6 @@ fn endpoint(map: &Set, key: Datum) -> Option<(String, SocketAddr)> {
             Some((element_text(&map.spec, &key, value), SocketAddr::new(address, port)))
         }
         _ => None,
-    }
-}
-
-fn matches(pattern: &InterfacePattern, interface: Option<&str>) -> bool {
-    match (pattern, interface) {
-        (_, None) => false,
-        (InterfacePattern::Exact(name), Some(interface)) => name == interface,
-        (InterfacePattern::Prefix(prefix), Some(interface)) => interface.starts_with(prefix.as_str()),
     }
 }
 

@@ -20,5 +20,7 @@ pub mod netlink;
 pub mod program;
 mod ranges;
 mod slots;
+pub mod sync;
 pub mod table;
 pub mod transaction;
+pub mod udp;

@@ -1,4 +1,4 @@
-//! nf_tables, conntrack and addresses by netlink, with our own codec.
+//! `nf_tables`, conntrack and addresses by netlink, with our own codec.
 //!
 //! [`Connection`] writes transactions and reads the table back; [`Monitor`] tells when somebody else changes it;
 //! [`conntrack`] deletes entries that outlived their endpoint; [`addresses`] lists what addresses this host has.
@@ -80,3 +80,6 @@ impl fmt::Display for NfFamily {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

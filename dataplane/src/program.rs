@@ -110,6 +110,15 @@ impl Dispatch {
         suffixed(name, family)
     }
 
+    /// The dispatch whose pick chains this one leads to: two that share a map of endpoints share these too.
+    pub const fn picks_as(self) -> Self {
+        match self {
+            Self::LocalServices => Self::Services,
+            Self::LocalNodePorts => Self::NodePorts,
+            Self::Services | Self::Shortcuts | Self::NodePorts | Self::NodePortShortcuts => self,
+        }
+    }
+
     /// The chain that picks one of `count` endpoints.
     pub fn pick(self, family: Family, count: u32) -> Name {
         let name = match self {
@@ -151,8 +160,8 @@ pub fn suffixed(name: &str, family: Family) -> Name {
 }
 
 /// The verdict map from a node port to how its connections are masqueraded.
-pub fn masquerade_nodeports(protocol: Protocol) -> Name {
-    format!("masquerade_nodeports_{protocol}").into()
+pub fn masquerade_nodeports(protocol: Protocol, family: Family) -> Name {
+    suffixed(&format!("{MASQUERADE_NODEPORTS}_{protocol}"), family)
 }
 
 /// The chain that rejects.
@@ -163,7 +172,7 @@ pub const MASQUERADE_ALWAYS: &str = "masquerade_always";
 pub const MASQUERADE_HOST: &str = "masquerade_host";
 /// The chain (per family) that masquerades what no local pod began: cluster IPs.
 pub const MASQUERADE_CLUSTER_IP: &str = "masquerade_cluster_ip";
-/// The chain that looks up how a node port is masqueraded.
+/// The chain (per family) that looks up how a node port is masqueraded.
 pub const MASQUERADE_NODEPORTS: &str = "masquerade_nodeports";
 
 /// `ip daddr . meta l4proto . th dport`
@@ -192,7 +201,7 @@ macro_rules! fields {
 pub fn set_spec(name: &str) -> Option<SetSpec> {
     use SetData::{Fields, Nothing, Verdict};
     let port: &'static [FieldType] = &[FieldType::InetService];
-    if name.starts_with("masquerade_nodeports_") || (name.starts_with("vip4/") || name.starts_with("vip6/")) {
+    if ["masquerade_nodeports_", "vip4/", "vip6/"].iter().any(|prefix| name.starts_with(prefix)) {
         return Some(SetSpec {
             key: port,
             data: Verdict,
@@ -274,9 +283,9 @@ pub fn program(options: &Options) -> Table {
         for name in SETS.into_iter().chain(["source_ranges"]) {
             add_set(&mut table, suffixed(name, family));
         }
-    }
-    for protocol in Protocol::ALL {
-        add_set(&mut table, masquerade_nodeports(protocol));
+        for protocol in Protocol::ALL {
+            add_set(&mut table, masquerade_nodeports(protocol, family));
+        }
     }
     if let LocalPods::Cidrs(cidrs) = &options.local_pods {
         for family in Family::ALL {
@@ -371,10 +380,6 @@ fn regular_chains(options: &Options) -> Vec<(Name, Vec<Rule>)> {
         (REFUSE.into(), vec![Rule(vec![Statement::Reject])]),
         (MASQUERADE_ALWAYS.into(), vec![Rule(vec![Statement::Masquerade])]),
         (MASQUERADE_HOST.into(), masquerade_host(options)),
-        (
-            MASQUERADE_NODEPORTS.into(),
-            Protocol::ALL.map(masquerade_nodeports_rule).into(),
-        ),
         ("services".into(), services(options)),
         ("source_ranges".into(), Family::ALL.map(source_ranges_rule).into()),
         (
@@ -392,6 +397,8 @@ fn regular_chains(options: &Options) -> Vec<(Name, Vec<Rule>)> {
     ];
     for family in Family::ALL {
         chains.push((suffixed("node_ports", family), node_ports(options, family)));
+        let by_protocol = Protocol::ALL.map(|protocol| masquerade_nodeports_rule(protocol, family));
+        chains.push((suffixed(MASQUERADE_NODEPORTS, family), by_protocol.into()));
         chains.push((
             suffixed(MASQUERADE_CLUSTER_IP, family),
             masquerade_cluster_ip(options, family),
@@ -528,7 +535,7 @@ fn masquerading() -> Vec<Rule> {
     let by_node_port = |family| {
         Rule(vec![
             is_in(vec![Field::OriginalDaddr(family)], "node_ips", family),
-            jump(MASQUERADE_NODEPORTS),
+            jump(&suffixed(MASQUERADE_NODEPORTS, family)),
         ])
     };
     let rules = [
@@ -539,8 +546,8 @@ fn masquerading() -> Vec<Rule> {
     rules.into_iter().flatten().collect()
 }
 
-fn masquerade_nodeports_rule(protocol: Protocol) -> Rule {
-    let map = masquerade_nodeports(protocol);
+fn masquerade_nodeports_rule(protocol: Protocol, family: Family) -> Rule {
+    let map = masquerade_nodeports(protocol, family);
     Rule(vec![
         Statement::L4Proto(protocol),
         Statement::VerdictMap {

@@ -3,6 +3,7 @@
 //! The statements are a closed list of forms that the kernel takes, that plain `nft list ruleset` prints again, and that
 //! [`crate::evaluate`] can walk.
 
+mod check;
 mod datum;
 mod statement;
 mod text;

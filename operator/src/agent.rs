@@ -1,6 +1,6 @@
 //! `fairlead agent`: what runs on each node.
 //!
-//! The dataplane itself is the crate `fairlead-dataplane`. Around it:
+//! [`flags`] configures it and [`run`] is its loop. The dataplane itself is the crate `fairlead-dataplane`. Around it:
 //!
 //! ```text
 //!                    ┌─► health ──────┬─► server (healthz, metrics)
@@ -13,10 +13,14 @@
 //! servers, [`listen`] how every HTTP server of the agent listens and bounds its clients, [`health_check_node_port`] the
 //! servers that external load balancers ask, [`sysctl`] the conntrack settings, [`go_duration`] durations of flags.
 
+pub mod conntrack;
+pub mod flags;
 pub mod go_duration;
 pub mod health;
 pub mod health_check_node_port;
 pub mod listen;
 pub mod metrics;
+pub mod run;
 pub mod server;
 pub mod sysctl;
+pub mod tally;

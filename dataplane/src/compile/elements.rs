@@ -112,7 +112,7 @@ impl Elements {
                     .push((Name::clone(&map), claim.frontend.slot_key(slot), data));
             }
             let count = u32::try_from(endpoints.len()).expect("a Service has fewer than 2^32 endpoints");
-            self.picks.push((dispatch, target.family, count));
+            self.picks.push((dispatch.picks_as(), target.family, count));
             dispatch.pick(target.family, count)
         };
         let verdict = Value::Verdict(Verdict::Goto(chain));

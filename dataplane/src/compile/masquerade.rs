@@ -33,10 +33,6 @@ impl Masquerade {
     }
 }
 
-/// How node ports are masqueraded. One map serves both families, since a node port belongs to one Service.
-#[derive(Debug, Default)]
-pub(super) struct NodePorts(HashMap<(Protocol, u16), HashMap<Family, Masquerade>>);
-
 impl Compiler {
     /// Sets how connections to a frontend are masqueraded, or that no Service has it.
     pub(super) fn masquerade_frontend(&mut self, frontend: Frontend, masquerade: Option<Masquerade>) {
@@ -52,18 +48,8 @@ impl Compiler {
                 }
             }
             Frontend::NodePort(family, protocol, port) => {
-                let families = self.node_ports.0.entry((protocol, port)).or_default();
-                match masquerade {
-                    Some(masquerade) => families.insert(family, masquerade),
-                    None => families.remove(&family),
-                };
-                let effective = Family::ALL.iter().find_map(|family| families.get(family)).copied();
-                if families.is_empty() {
-                    self.node_ports.0.remove(&(protocol, port));
-                }
-                let value = effective.map(|masquerade| Value::Verdict(masquerade.verdict(family)));
-                self.draft
-                    .put(&masquerade_nodeports(protocol), Datum::port(port), value);
+                let value = masquerade.map(|masquerade| Value::Verdict(masquerade.verdict(family)));
+                self.draft.put(&masquerade_nodeports(protocol, family), Datum::port(port), value);
             }
         }
     }
@@ -113,9 +99,8 @@ impl Compiler {
             rules.push(Rule(vec![Statement::L4Proto(protocol), lookup]));
         }
         if is_node_ip {
-            rules.push(Rule(vec![Statement::Verdict(Verdict::Goto(
-                MASQUERADE_NODEPORTS.into(),
-            ))]));
+            let node_ports = suffixed(MASQUERADE_NODEPORTS, family);
+            rules.push(Rule(vec![Statement::Verdict(Verdict::Goto(node_ports))]));
         }
         self.draft
             .put_chain(&chain_name, needs_chain.then_some(Chain { hook: None, rules }));

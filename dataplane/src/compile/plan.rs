@@ -59,7 +59,7 @@ impl Compiler {
                 let slots = |choice, wanted: &mut dyn Iterator<Item = SocketAddr>| {
                     let old = match Self::target(previous, &owner, family) {
                         Some(target) => choice_slots(target, choice),
-                        None => self.seeded_slots(&wishes, choice),
+                        None => self.seeded_slots(&owner, &wishes, choice),
                     };
                     slots::assign(&old, wanted)
                 };
@@ -113,12 +113,20 @@ impl Compiler {
         Some(ranges::merge_addresses(nets.iter()).into())
     }
 
-    /// The slots of a target that is new to us, but may be loaded since before a restart.
-    fn seeded_slots(&self, wishes: &BTreeMap<Frontend, Wish>, choice: Choice) -> Vec<SocketAddr> {
+    /// The slots of a target that is new to us, but may be loaded since before a restart. A frontend that another Service has
+    /// holds the slots of that one: Services compiled in the order of their names never look there.
+    fn seeded_slots(
+        &self,
+        owner: &ServicePortName,
+        wishes: &BTreeMap<Frontend, Wish>,
+        choice: Choice,
+    ) -> Vec<SocketAddr> {
         if self.seed.sets.is_empty() {
             return Vec::new();
         }
-        let loaded = wishes.iter().filter_map(|(frontend, (route, ..))| {
+        let is_ours = |frontend: &Frontend| self.owner(frontend).is_none_or(|other| other >= owner);
+        let ours = wishes.iter().filter(|(frontend, _)| is_ours(frontend));
+        let loaded = ours.filter_map(|(frontend, (route, ..))| {
             let [to_any, shortcut, to_local] = frontend.dispatches();
             let dispatch = match (route, choice) {
                 (Route::Cluster, Choice::Cluster) | (Route::InternalLocal, Choice::Local) => to_any,

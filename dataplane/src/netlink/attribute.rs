@@ -168,12 +168,25 @@ pub(super) struct Attributes<'a>(pub(super) &'a [u8]);
 
 impl<'a> Attributes<'a> {
     /// The first attribute of this kind.
-    pub(super) fn find(mut self, kind: u16) -> Option<Attribute<'a>> {
-        Iterator::find(&mut self, |attribute| attribute.kind == kind)
+    pub(super) fn find(self, kind: u16) -> Option<Attribute<'a>> {
+        self.into_iter().find(|attribute| attribute.kind == kind)
     }
 }
 
-impl<'a> Iterator for Attributes<'a> {
+impl<'a> IntoIterator for Attributes<'a> {
+    type Item = Attribute<'a>;
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        Iter(self.0)
+    }
+}
+
+/// Goes through attributes.
+#[derive(Debug, Clone)]
+pub(super) struct Iter<'a>(&'a [u8]);
+
+impl<'a> Iterator for Iter<'a> {
     type Item = Attribute<'a>;
 
     fn next(&mut self) -> Option<Attribute<'a>> {
@@ -225,13 +238,13 @@ mod tests {
             Some("chain")
         );
         assert_eq!(attributes.find(4).unwrap().be64(), Some(9));
-        assert_eq!(attributes.count(), 3);
+        assert_eq!(attributes.into_iter().count(), 3);
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_without_a_panic_and_end(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
-            prop_assert!(Attributes(&bytes).count() <= bytes.len() / HEADER_LEN);
+            prop_assert!(Attributes(&bytes).into_iter().count() <= bytes.len() / HEADER_LEN);
         }
     }
 }

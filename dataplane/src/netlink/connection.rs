@@ -5,17 +5,20 @@ use std::io;
 
 use super::NfFamily;
 use super::attribute::Writer;
-use super::decode::{self, Contents, Elements, TableState};
+use super::decode::{self, Contents, Elements, Names, TableState};
 use super::encode::{Batch, Encoded, Opening, Operation, delete_table, encode};
 use super::error::NetlinkError;
 use super::message::Message;
 use super::socket::{Drained, Socket};
 use super::uapi::{self, elements, netlink, nft, set, table};
-use crate::table::{Holds, Name, SetSpec, TABLE, Table};
+use crate::table::{Holds, Name, Set, SetSpec, TABLE, Table};
 use crate::transaction::Transaction;
 
 /// How often the table is read again when it changes while it is read.
 const LOAD_ATTEMPTS: u32 = 10;
+
+/// How often the elements of a set are read again when some are missing.
+const ELEMENT_ATTEMPTS: u32 = 20;
 
 /// How often a transaction is written again because the table's owner or the kernel's abilities were not as assumed.
 const OPENING_ATTEMPTS: u32 = 3;
@@ -38,7 +41,7 @@ pub struct Loaded {
     pub table: Table,
     /// Chains and sets with something that is not ours. [`Transaction::starts_over`] gets rid of it.
     pub unreadable: BTreeSet<Name>,
-    /// The generation of nf_tables at which this was the table.
+    /// The generation of `nf_tables` at which this was the table.
     pub generation: u32,
     /// Whether this connection owns the table.
     pub is_owned: bool,
@@ -57,7 +60,7 @@ pub struct Committed {
     pub operations: usize,
 }
 
-/// A connection to nf_tables of the network namespace it was opened in.
+/// A connection to `nf_tables` of the network namespace it was opened in.
 ///
 /// Where the table has an owner, that is this connection: it must live as long as the table is to be protected.
 #[derive(Debug)]
@@ -95,7 +98,7 @@ impl Connection {
         self.is_owned
     }
 
-    /// The current generation of nf_tables: each transaction of anybody makes a new one.
+    /// The current generation of `nf_tables`: each transaction of anybody makes a new one.
     pub fn generation(&mut self) -> Result<u32, NetlinkError> {
         let generation = self.socket.request(
             "read the generation",
@@ -204,14 +207,34 @@ impl Connection {
     }
 
     fn load_elements(&mut self, name: &Name, contents: &mut Contents) -> Result<(), NetlinkError> {
-        let Some(set) = contents.table.sets.get_mut(name) else {
+        let Some(spec) = contents.table.sets.get(name).map(|set| set.spec) else {
             return Ok(());
         };
-        let spec = set.spec;
         if spec.holds == Holds::Learned {
             return Ok(());
         }
-        let names = &mut contents.names;
+        let mut expected_len = contents.counts.get(name).copied();
+        for _ in 0..ELEMENT_ATTEMPTS {
+            let Some(set) = self.dump_elements(name, spec, &mut contents.names)? else {
+                contents.table.sets.remove(name);
+                contents.unreadable.insert(Name::clone(name));
+                return Ok(());
+            };
+            // While a hash table grows, which it does for a while after a large transaction, a dump of it misses elements
+            // and does not say so. Kernels that do not tell the number of elements are asked until two answers agree.
+            let len = set.elements.len();
+            if spec.holds != Holds::Keys || expected_len == Some(len) {
+                contents.table.sets.insert(Name::clone(name), set);
+                return Ok(());
+            }
+            expected_len = contents.counts.get(name).copied().or(Some(len));
+        }
+        Err(NetlinkError::KeptChanging {
+            attempts: ELEMENT_ATTEMPTS,
+        })
+    }
+
+    fn dump_elements(&mut self, name: &Name, spec: SetSpec, names: &mut Names) -> Result<Option<Set>, NetlinkError> {
         let read = self.dump(
             "read the elements of a set",
             nft::GET_ELEMENTS,
@@ -222,13 +245,7 @@ impl Connection {
             || Elements::new(spec),
             |read, message| read.message(message, names),
         )?;
-        if let Some(read) = read.finish() {
-            *set = read;
-        } else {
-            contents.table.sets.remove(name);
-            contents.unreadable.insert(Name::clone(name));
-        }
-        Ok(())
+        Ok(read.finish())
     }
 
     fn dump<State>(
@@ -313,7 +330,7 @@ impl Connection {
 
     /// Carries a transaction out: all of it, or nothing if that fails. One that changes nothing is not sent.
     ///
-    /// With an expected generation, it is carried out only if nobody has changed nf_tables since.
+    /// With an expected generation, it is carried out only if nobody has changed `nf_tables` since.
     pub fn commit(
         &mut self,
         transaction: &Transaction,

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use fairlead_model::{Family, Protocol};
 
-use super::attribute::{Attributes, Writer};
+use super::attribute::{Attribute, Attributes, Writer};
 use super::error::NetlinkError;
 use super::expression::nfproto;
 use super::message::Message;
@@ -164,10 +164,10 @@ pub(super) fn decode(message: &Message<'_>) -> Option<Entry> {
         reply: read_tuple(attributes.find(uapi::TUPLE_REPLY)?.nested())?,
         status: attributes
             .find(uapi::STATUS)
-            .and_then(|status| status.be32())
+            .and_then(Attribute::be32)
             .unwrap_or_default(),
-        zone: zone.map_or(Some(0), |zone| zone.be16())?,
-        id: attributes.find(uapi::ID).and_then(|id| id.be32()),
+        zone: zone.map_or(Some(0), Attribute::be16)?,
+        id: attributes.find(uapi::ID).and_then(Attribute::be32),
     })
 }
 

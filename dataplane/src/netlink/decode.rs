@@ -3,9 +3,9 @@
 mod elements;
 mod expression;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::attribute::Attributes;
+use super::attribute::{Attribute, Attributes};
 use super::encode::{chain_type, hook_number};
 use super::expression::raise;
 use super::message::{Message, Messages};
@@ -69,9 +69,9 @@ pub(super) fn table(message: &Message<'_>) -> Option<TableState> {
         name: attributes.find(uapi::table::NAME)?.str()?.to_owned(),
         flags: attributes
             .find(uapi::table::FLAGS)
-            .and_then(|flags| flags.be32())
+            .and_then(Attribute::be32)
             .unwrap_or_default(),
-        owner: attributes.find(uapi::table::OWNER).and_then(|owner| owner.be32()),
+        owner: attributes.find(uapi::table::OWNER).and_then(Attribute::be32),
     })
 }
 
@@ -91,7 +91,7 @@ pub(super) fn change(message: &Message<'_>) -> Option<Change> {
     let (family, attributes) = message.nfnetlink()?;
     // The table's name is the first attribute of every kind of object.
     let is_ours = NfFamily::from_number(family) == NfFamily::Inet
-        && attributes.find(uapi::table::NAME).and_then(|name| name.str()) == Some(TABLE);
+        && attributes.find(uapi::table::NAME).and_then(Attribute::str) == Some(TABLE);
     is_ours.then_some(match message.kind {
         nft::DELETE_TABLE => Change::Deletion,
         _ => Change::Content,
@@ -133,6 +133,8 @@ pub(super) struct Contents {
     pub(super) table: Table,
     /// Chains and sets with something that none of our tables has.
     pub(super) unreadable: BTreeSet<Name>,
+    /// How many elements each set has, on kernels that tell.
+    pub(super) counts: HashMap<Name, usize>,
     pub(super) names: Names,
 }
 
@@ -151,11 +153,11 @@ impl Contents {
         let Some(attributes) = ours(message, nft::NEW_CHAIN, uapi::chain::TABLE) else {
             return;
         };
-        let Some(name) = attributes.find(uapi::chain::NAME).and_then(|name| name.str()) else {
+        let Some(name) = attributes.find(uapi::chain::NAME).and_then(Attribute::str) else {
             return;
         };
         let name = self.names.name(name);
-        let Some(hook) = hook(attributes) else {
+        let Ok(hook) = hook(attributes) else {
             self.unreadable.insert(name);
             return;
         };
@@ -167,7 +169,7 @@ impl Contents {
         let Some(attributes) = ours(message, nft::NEW_RULE, uapi::rule::TABLE) else {
             return;
         };
-        let Some(name) = attributes.find(uapi::rule::CHAIN).and_then(|name| name.str()) else {
+        let Some(name) = attributes.find(uapi::rule::CHAIN).and_then(Attribute::str) else {
             return;
         };
         let name = self.names.name(name);
@@ -180,10 +182,8 @@ impl Contents {
     }
 
     fn read_rule(&mut self, attributes: Attributes<'_>) -> Option<Rule> {
-        let mut expressions = Vec::new();
-        for element in attributes.find(uapi::rule::EXPRESSIONS)?.nested() {
-            expressions.extend(expression::read(element.nested(), &mut self.names)?);
-        }
+        let list = attributes.find(uapi::rule::EXPRESSIONS)?.nested();
+        let expressions = expression::read(list, &mut self.names)?;
         raise(&expressions)
     }
 
@@ -192,12 +192,15 @@ impl Contents {
         let Some(attributes) = ours(message, nft::NEW_SET, uapi::set::TABLE) else {
             return;
         };
-        let Some(name) = attributes.find(uapi::set::NAME).and_then(|name| name.str()) else {
+        let Some(name) = attributes.find(uapi::set::NAME).and_then(Attribute::str) else {
             return;
         };
         let name = self.names.name(name);
         match form::read(attributes) {
             Some(spec) => {
+                if let Some(count) = attributes.find(uapi::set::COUNT).and_then(Attribute::be32) {
+                    self.counts.insert(Name::clone(&name), count as usize);
+                }
                 self.table.sets.insert(name, crate::table::Set::new(spec));
             }
             None => {
@@ -207,23 +210,25 @@ impl Contents {
     }
 }
 
-/// Where a chain hooks in; the outer `None` for a way that none of our chains has.
-fn hook(attributes: Attributes<'_>) -> Option<Option<Hook>> {
-    let number = |kind| attributes.find(kind).and_then(|attribute| attribute.be32());
+/// Something that no table of ours has.
+struct Foreign;
+
+/// Where a chain hooks in.
+fn hook(attributes: Attributes<'_>) -> Result<Option<Hook>, Foreign> {
+    let number = |kind| attributes.find(kind).and_then(Attribute::be32);
     if number(uapi::chain::FLAGS).unwrap_or_default() & !uapi::chain::FLAG_BASE != 0 {
-        return None;
+        return Err(Foreign);
     }
     let Some(hook) = attributes.find(uapi::chain::HOOK) else {
-        return Some(None);
+        return Ok(None);
     };
-    if number(uapi::chain::POLICY)? != uapi::data::ACCEPT.cast_unsigned() {
-        return None;
-    }
-    let kind = attributes.find(uapi::chain::TYPE)?.str()?;
-    let kind = [ChainKind::Filter, ChainKind::Nat]
-        .into_iter()
-        .find(|known| chain_type(*known) == kind)?;
-    let point = hook.nested().find(uapi::chain::HOOK_NUMBER)?.be32()?;
+    let accepts = number(uapi::chain::POLICY) == Some(uapi::data::ACCEPT.cast_unsigned());
+    let hook = base_hook(attributes, hook.nested()).filter(|_| accepts);
+    hook.map(Some).ok_or(Foreign)
+}
+
+fn base_hook(chain: Attributes<'_>, hook: Attributes<'_>) -> Option<Hook> {
+    let kinds = [ChainKind::Filter, ChainKind::Nat];
     let points = [
         HookPoint::Prerouting,
         HookPoint::Input,
@@ -231,9 +236,13 @@ fn hook(attributes: Attributes<'_>) -> Option<Option<Hook>> {
         HookPoint::Output,
         HookPoint::Postrouting,
     ];
-    let point = points.into_iter().find(|known| hook_number(*known) == point)?;
-    let priority = hook.nested().find(uapi::chain::HOOK_PRIORITY)?.be32()?.cast_signed();
-    Some(Some(Hook { kind, point, priority }))
+    let kind = chain.find(uapi::chain::TYPE)?.str()?;
+    let point = hook.find(uapi::chain::HOOK_NUMBER)?.be32()?;
+    Some(Hook {
+        kind: kinds.into_iter().find(|known| chain_type(*known) == kind)?,
+        point: points.into_iter().find(|known| hook_number(*known) == point)?,
+        priority: hook.find(uapi::chain::HOOK_PRIORITY)?.be32()?.cast_signed(),
+    })
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub enum NetlinkError {
         /// The netlink port of its owner, if the kernel tells.
         port_id: Option<u32>,
     },
-    /// Somebody changed nf_tables since the generation that the transaction expects. Nothing was carried out.
+    /// Somebody changed `nf_tables` since the generation that the transaction expects. Nothing was carried out.
     #[error("nf_tables changed since generation {expected}")]
     StaleGeneration {
         /// The generation that was expected.
@@ -63,7 +63,7 @@ pub enum NetlinkError {
         /// What was tried.
         action: &'static str,
     },
-    /// nf_tables kept changing while we read it.
+    /// `nf_tables` kept changing while we read it.
     #[error("nf_tables kept changing during {attempts} attempts to read it")]
     KeptChanging {
         /// How often we tried.

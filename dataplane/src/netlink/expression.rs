@@ -1,4 +1,4 @@
-//! nf_tables expressions: what rules are made of in the kernel. Statements are lowered to them, and raised from them.
+//! `nf_tables` expressions: what rules are made of in the kernel. Statements are lowered to them, and raised from them.
 //!
 //! Lowering writes exactly what nft writes for the same text, so that nft prints the text again. Raising is its inverse: a
 //! rule counts as ours only if lowering its statements gives its expressions again.

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::attribute::{Attributes, Writer};
+use super::attribute::{Attribute, Attributes, Writer};
 use super::uapi::set;
 use crate::table::{FieldType, Holds, SetData, SetSpec};
 
@@ -116,7 +116,7 @@ fn write_field_lens(writer: &mut Writer, fields: &[FieldType]) {
 
 /// Reads the form of a set; `None` if it is none of ours.
 pub(super) fn read(attributes: Attributes<'_>) -> Option<SetSpec> {
-    let number = |kind| attributes.find(kind).and_then(|attribute| attribute.be32());
+    let number = |kind| attributes.find(kind).and_then(Attribute::be32);
     let foreign = [set::TIMEOUT, set::OBJECT_TYPE, set::EXPRESSION, set::EXPRESSIONS];
     if foreign.into_iter().any(|kind| attributes.find(kind).is_some()) {
         return None;
@@ -141,7 +141,7 @@ pub(super) fn read(attributes: Attributes<'_>) -> Option<SetSpec> {
     let size = attributes
         .find(set::DESCRIPTION)
         .and_then(|description| description.nested().find(set::DESCRIPTION_SIZE))
-        .and_then(|size| size.be32());
+        .and_then(Attribute::be32);
     let expected_size = (holds == Holds::Learned).then_some(LEARNED_SIZE);
     let data_len = match data {
         SetData::Fields(fields) => number(set::DATA_LEN) == Some(len(fields)),

@@ -1,6 +1,6 @@
 //! Netlink messages: framing and the kernel's answer codes.
 
-use super::attribute::{Attributes, Writer};
+use super::attribute::{Attribute, Attributes, Writer};
 use super::uapi::{netlink, nfnetlink};
 
 /// Bytes of `struct nlmsghdr`.
@@ -50,7 +50,7 @@ impl<'a> Message<'a> {
             .and_then(|offset| usize::try_from(u32::from_ne_bytes(offset.value.try_into().ok()?)).ok());
         Some(Answer {
             errno: i32::from_ne_bytes(*code).wrapping_neg(),
-            explanation: attributes.find(netlink::ACK_MESSAGE).and_then(|text| text.str()),
+            explanation: attributes.find(netlink::ACK_MESSAGE).and_then(Attribute::str),
             offset,
         })
     }
@@ -67,7 +67,7 @@ pub(super) struct Answer<'a> {
 }
 
 /// Messages one after the other. Ends at the first that is cut off or malformed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Messages<'a>(pub(super) &'a [u8]);
 
 impl<'a> Iterator for Messages<'a> {
@@ -171,7 +171,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
             for message in Messages(&bytes) {
-                let _ = (message.answer(), message.nfnetlink(), message.attributes(8).count());
+                let _ = (message.answer(), message.nfnetlink(), message.attributes(8).into_iter().count());
             }
         }
     }

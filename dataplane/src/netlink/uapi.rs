@@ -35,7 +35,7 @@ pub(super) mod nfnetlink {
     pub(in crate::netlink) const GROUP_NFTABLES: u32 = 7;
 }
 
-/// Message types of nf_tables.
+/// Message types of `nf_tables`.
 pub(super) mod nft {
     use super::nfnetlink::NFTABLES;
 
@@ -109,6 +109,8 @@ pub(super) mod set {
     pub(in crate::netlink) const OBJECT_TYPE: u16 = 15;
     pub(in crate::netlink) const EXPRESSION: u16 = 17;
     pub(in crate::netlink) const EXPRESSIONS: u16 = 18;
+    /// How many elements there are; only newer kernels tell.
+    pub(in crate::netlink) const COUNT: u16 = 20;
 
     pub(in crate::netlink) const DESCRIPTION_SIZE: u16 = 1;
     pub(in crate::netlink) const DESCRIPTION_FIELDS: u16 = 2;

@@ -94,6 +94,16 @@ pub enum InterfacePattern {
     Prefix(String),
 }
 
+impl InterfacePattern {
+    /// Whether an interface's name fits.
+    pub fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Exact(exact) => name == exact,
+            Self::Prefix(prefix) => name.starts_with(prefix.as_str()),
+        }
+    }
+}
+
 /// One field of a packet or of its connection, as part of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Field {

@@ -1,7 +1,7 @@
 //! Elements of one set.
 
 use super::Names;
-use crate::netlink::attribute::Attributes;
+use crate::netlink::attribute::{Attribute, Attributes};
 use crate::netlink::message::Message;
 use crate::netlink::uapi::{data, element, elements, nfnetlink, nft};
 use crate::table::{Datum, Holds, Set, SetData, SetSpec, Value};
@@ -46,7 +46,7 @@ impl Elements {
 
     fn element(&mut self, attributes: Attributes<'_>, names: &mut Names) -> Option<()> {
         let datum = |kind| Datum::from_bytes(attributes.find(kind)?.nested().find(data::VALUE)?.value);
-        let flags = attributes.find(element::FLAGS).map_or(Some(0), |flags| flags.be32())?;
+        let flags = attributes.find(element::FLAGS).map_or(Some(0), Attribute::be32)?;
         let is_end = flags & element::FLAG_INTERVAL_END != 0;
         if flags & !element::FLAG_INTERVAL_END != 0 {
             return None;

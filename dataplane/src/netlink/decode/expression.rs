@@ -5,40 +5,49 @@ use std::time::Duration;
 use fairlead_model::Family;
 
 use super::Names;
-use crate::netlink::attribute::Attributes;
+use crate::netlink::attribute::{Attribute, Attributes};
 use crate::netlink::expression::{CtOriginal, Expression, Gives, Immediate, PayloadBase, Register, Source, nfproto};
 use crate::netlink::uapi::data;
 use crate::netlink::uapi::expression as uapi;
 
-/// Reads one expression: none for one without effect. `None` for one that our rules do not have.
-pub(super) fn read(attributes: Attributes<'_>, names: &mut Names) -> Option<Option<Expression>> {
-    let name = attributes.find(uapi::NAME)?.str()?;
-    let body = Body(attributes.find(uapi::BODY)?.nested());
-    if name == "byteorder" {
-        return body.is_idle_byteorder()?.then_some(None);
+/// Reads the expressions of a rule; `None` if one is none that our rules have.
+pub(super) fn read(list: Attributes<'_>, names: &mut Names) -> Option<Vec<Expression>> {
+    let mut expressions = Vec::new();
+    for element in list {
+        let name = element.nested().find(uapi::NAME)?.str()?;
+        let body = Body(element.nested().find(uapi::BODY)?.nested());
+        if name != "byteorder" {
+            expressions.push(read_one(name, body, names)?);
+        } else if !body.is_idle_byteorder()? {
+            return None;
+        }
     }
+    Some(expressions)
+}
+
+fn read_one(name: &str, body: Body<'_>, names: &mut Names) -> Option<Expression> {
     let load = |source| {
         Some(Expression::Load {
             source,
             to: body.register(load_register(name)?)?,
         })
     };
-    Some(Some(match name {
-        "meta" => load(body.meta()?)?,
-        "payload" => load(body.payload()?)?,
-        "ct" => load(body.ct()?)?,
-        "fib" => load(body.fib()?)?,
-        "numgen" => load(body.numgen()?)?,
-        "bitwise" => body.mask()?,
-        "cmp" => body.compare()?,
-        "immediate" => body.immediate(names)?,
-        "lookup" => body.lookup(names)?,
-        "dynset" => body.update(names)?,
-        "nat" => body.dnat()?,
-        "masq" => body.masquerade()?,
-        "reject" => body.reject()?,
-        _ => return None,
-    }))
+    match name {
+        "meta" => load(body.meta()?),
+        "payload" => load(body.payload()?),
+        "ct" => load(body.ct()?),
+        "fib" => load(body.fib()?),
+        "numgen" => load(body.numgen()?),
+        "bitwise" => body.mask(),
+        "cmp" => body.compare(),
+        "immediate" => body.immediate(names),
+        "lookup" => body.lookup(names),
+        "dynset" => body.update(names),
+        "nat" => body.dnat(),
+        "masq" => body.masquerade(),
+        "reject" => body.reject(),
+        _ => None,
+    }
 }
 
 fn load_register(name: &str) -> Option<u16> {
@@ -62,7 +71,7 @@ impl Body<'_> {
     }
 
     fn number_or_zero(self, kind: u16) -> Option<u32> {
-        self.0.find(kind).map_or(Some(0), |attribute| attribute.be32())
+        self.0.find(kind).map_or(Some(0), Attribute::be32)
     }
 
     fn is_absent(self, kind: u16) -> bool {

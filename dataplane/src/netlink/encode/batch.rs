@@ -196,7 +196,7 @@ impl Encoded {
 
     /// The key of the element that begins there, for the error that names it.
     pub(in crate::netlink) fn key_at(&self, at: usize) -> Option<Datum> {
-        let element = Attributes(self.bytes.get(at..)?).next()?;
+        let element = Attributes(self.bytes.get(at..)?).into_iter().next()?;
         Datum::from_bytes(element.nested().find(element::KEY)?.nested().find(data::VALUE)?.value)
     }
 }

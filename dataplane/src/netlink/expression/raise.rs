@@ -47,10 +47,12 @@ impl Raising {
                 self.immediates.push(*value);
                 return Some(());
             }
-            Expression::Compare { value, .. } => match self.compare(value)? {
-                Some(statement) => statement,
-                None => return Some(()),
-            },
+            // Implied by a later field, and lowered for it again.
+            Expression::Compare { .. } if self.loads.last() == Some(&Source::Nfproto) => {
+                self.loads.pop();
+                return Some(());
+            }
+            Expression::Compare { value, .. } => self.compare(value)?,
             Expression::Verdict(verdict) => Statement::Verdict(verdict.clone()),
             Expression::Lookup {
                 set, is_negated, gives, ..
@@ -97,12 +99,11 @@ impl Raising {
         self.loads.drain(..).map(field).collect()
     }
 
-    /// The match that this comparison ends; nothing for one that a later field implies.
-    fn compare(&mut self, value: &Immediate) -> Option<Option<Statement>> {
+    /// The match that this comparison ends.
+    fn compare(&mut self, value: &Immediate) -> Option<Statement> {
         let loaded = self.loads.pop()?;
         let mask = self.mask.take();
-        Some(Some(match loaded {
-            Source::Nfproto => return Some(None),
+        Some(match loaded {
             Source::L4Proto => match value.as_bytes() {
                 [number] => Statement::L4Proto(Protocol::from_number(*number)?),
                 _ => return None,
@@ -112,8 +113,8 @@ impl Raising {
             Source::CtState if mask == Some(CT_STATE_NEW) => Statement::CtStateNew,
             Source::CtStatus => Statement::CtStatusDnat,
             Source::Random(count) => Statement::OneIn(count),
-            Source::CtState | Source::CtOriginal(_) | Source::Payload(..) => return None,
-        }))
+            Source::Nfproto | Source::CtState | Source::CtOriginal(_) | Source::Payload(..) => return None,
+        })
     }
 
     fn address(&mut self, family: Family) -> Option<SocketAddr> {

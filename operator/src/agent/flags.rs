@@ -1,0 +1,75 @@
+//! The flags of `fairlead agent`.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use fairlead_dataplane::netlink::Ownership;
+use serde_json::{Value, json};
+
+use super::go_duration::GoDuration;
+use super::server::ServerFlags;
+use super::sysctl::ConntrackFlags;
+use crate::node::NodeFlags;
+
+/// Everything that configures an agent.
+#[derive(Debug, Clone, Args)]
+pub struct AgentFlags {
+    /// What decides about packets.
+    #[command(flatten)]
+    pub node: NodeFlags,
+    /// The HTTP servers.
+    #[command(flatten)]
+    pub servers: ServerFlags,
+    /// conntrack's settings.
+    #[command(flatten)]
+    pub conntrack: ConntrackFlags,
+    /// Write the rules once and end; they stay in place.
+    #[arg(long)]
+    pub once: bool,
+    /// Compare everything with the kernel at least this often, and count as unhealthy when a change has waited twice as long.
+    #[arg(long, value_name = "DURATION", default_value_t = GoDuration(Duration::from_secs(30)))]
+    pub sync_period: GoDuration,
+    /// Whether other programs may change our table.
+    #[arg(long, value_enum, default_value = "owned", value_name = "OWNERSHIP")]
+    pub table: TableOwnership,
+}
+
+/// Who may change our table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TableOwnership {
+    /// The agent alone, where the kernel has table owners (Linux 6.9). Others are refused, and `nft flush ruleset` passes it
+    /// over.
+    Owned,
+    /// Every program. What others change is mended at once.
+    Shared,
+}
+
+impl From<TableOwnership> for Ownership {
+    fn from(ownership: TableOwnership) -> Self {
+        match ownership {
+            TableOwnership::Owned => Self::Owned,
+            TableOwnership::Shared => Self::Shared,
+        }
+    }
+}
+
+impl AgentFlags {
+    /// The running configuration, for `/configz`.
+    pub fn to_json(&self) -> Value {
+        let node = &self.node;
+        let text = |values: &[String]| values.join(",");
+        json!({ "fairlead.agent": {
+            "source": node.source.to_string(),
+            "nodeName": node.node_name(),
+            "clusterCIDR": text(&node.cluster_cidr.iter().map(ToString::to_string).collect::<Vec<_>>()),
+            "detectLocalMode": format!("{:?}", node.detect_local_mode),
+            "nodePortAddresses": node.nodeport_addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "masqueradeAll": node.masquerade_all,
+            "syncPeriod": self.sync_period.to_string(),
+            "healthzBindAddress": self.servers.healthz_bind_address.to_string(),
+            "metricsBindAddress": self.servers.metrics_bind_address.to_string(),
+            "tableOwnership": format!("{:?}", self.table),
+            "mode": "nftables",
+        }})
+    }
+}

@@ -1,0 +1,417 @@
+//! The agent's loop: what changes goes into the view, what follows from it goes to the kernel, and what came of it is
+//! reported. Whatever has queued up while a transaction ran goes into the next one, so a storm becomes a few.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, anyhow, bail};
+use fairlead_dataplane::netlink::addresses::AddressMonitor;
+use fairlead_dataplane::netlink::{Activity, Monitor, NetlinkError};
+use fairlead_dataplane::sync::{Dataplane, Report};
+use fairlead_model::{Change, Family, ServiceName};
+use kube::runtime::events::Recorder;
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::{JoinSet, block_in_place};
+use tokio::time::sleep_until;
+
+use super::conntrack::CleanUp;
+use super::flags::AgentFlags;
+use super::health::{Clock, Health, SharedHealth};
+use super::health_check_node_port::{HealthCheckServers, ListenAddresses, publish, recorder};
+use super::metrics::{Commit, Extent, Metrics, Synced};
+use super::server::{self, BindError, healthz_router, metrics_router};
+use super::sysctl::Sysctls;
+use super::tally::Tally;
+use crate::addresses;
+use crate::chain::Chain;
+use crate::source::{self, IfMissing, Source, SourceOptions, SourceSpec};
+use crate::sys::wait_for_readable;
+use crate::view::{Refreshed, View};
+
+/// Changes taken in before the next transaction at most, so that a source that never rests cannot put it off.
+const BATCH: usize = 4096;
+/// First wait after the kernel refused a transaction; doubled up to the sync period.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+/// Comparisons after foreign changes are this far apart at least: somebody who keeps changing our table must not keep us
+/// busy with nothing else.
+const HEAL_INTERVAL: Duration = Duration::from_millis(200);
+/// Everything is compared with the kernel this often even if nothing hints at a difference, as kube-proxy does.
+const FULL_SYNC: Duration = Duration::from_hours(1);
+/// How long a Node without pod CIDRs is waited for, as kube-proxy does.
+const POD_CIDR_DEADLINE: Duration = Duration::from_mins(5);
+/// Endpoint trigger times kept for the metric until the next transaction.
+const MAX_TRIGGERS: usize = 4096;
+
+/// Runs the agent until it is told to end. The rules stay in place.
+pub async fn run(flags: AgentFlags) -> anyhow::Result<()> {
+    let mut agent = Agent::start(flags).await?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    loop {
+        // Cancel-safe: every branch is, and what a branch has received is handled before the next turn.
+        tokio::select! {
+            result = agent.turn() => if result? == Turn::Done { return Ok(()) },
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    tracing::info!("ending; the rules stay in place");
+    Ok(())
+}
+
+/// Whether the loop goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Next,
+    Done,
+}
+
+struct Agent {
+    flags: AgentFlags,
+    view: View,
+    source: Source,
+    dataplane: Dataplane,
+    monitor: AsyncFd<Monitor>,
+    address_monitor: AsyncFd<AddressMonitor>,
+    servers: JoinSet<Result<Infallible, BindError>>,
+    health: SharedHealth,
+    metrics: Metrics,
+    tally: Tally,
+    checks: HealthCheckServers,
+    recorder: Option<Recorder>,
+    clean_up: CleanUp,
+    pending: Pending,
+    /// When to act without being told to.
+    next_full_sync: Instant,
+    retry: Option<Retry>,
+    /// A foreign change that is looked at later, since the last one was only just mended.
+    heal: Option<(Instant, &'static str)>,
+    last_heal: Option<Instant>,
+    /// Events on their way to the API server.
+    events: JoinSet<()>,
+    started: SystemTime,
+}
+
+/// What has arrived and is not in the kernel yet.
+#[derive(Debug, Default)]
+struct Pending {
+    since: Option<Instant>,
+    triggers: Vec<(Family, SystemTime)>,
+    /// Everything must be compared with the kernel, and why.
+    full: Option<&'static str>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Retry {
+    at: Instant,
+    wait: Duration,
+}
+
+impl Agent {
+    async fn start(flags: AgentFlags) -> anyhow::Result<Self> {
+        let view = View::new(flags.node.clone());
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), node = %view.node_name(), source = %flags.node.source, "agent starts");
+        if !flags.once {
+            Sysctls::default().apply_or_warn(&flags.conntrack);
+        }
+        let options = SourceOptions {
+            node_name: view.node_name().clone(),
+            kubeconfig: flags.node.kubeconfig.clone(),
+            master: flags.node.master.clone(),
+            if_missing: if flags.once { IfMissing::Fail } else { IfMissing::Wait },
+        };
+        let recorder = match flags.node.source {
+            SourceSpec::Kube => Some(recorder(source::api_server::client(&options).await?, view.node_name())),
+            SourceSpec::Dir(_) => None,
+        };
+        let source = source::start(&flags.node.source, options).await?;
+        let dataplane = Dataplane::open(flags.table.into()).context("cannot reach nf_tables")?;
+        let monitor = Monitor::open(dataplane.port_id()).context("cannot listen for changes of nf_tables")?;
+        let address_monitor = AddressMonitor::open().context("cannot listen for changes of addresses")?;
+        let health = SharedHealth::new(Health::new(flags.sync_period.0), Clock::start());
+        let metrics = Metrics::new();
+        let mut agent = Self {
+            view,
+            source,
+            dataplane,
+            monitor: wait_for_readable(monitor).context("cannot wait for changes of nf_tables")?,
+            address_monitor: wait_for_readable(address_monitor).context("cannot wait for changes of addresses")?,
+            servers: JoinSet::new(),
+            checks: HealthCheckServers::new(health.clone()),
+            health,
+            metrics,
+            tally: Tally::default(),
+            recorder,
+            clean_up: CleanUp::default(),
+            pending: Pending::default(),
+            next_full_sync: Instant::now() + FULL_SYNC,
+            retry: None,
+            heal: None,
+            last_heal: None,
+            events: JoinSet::new(),
+            started: SystemTime::now(),
+            flags,
+        };
+        agent.view.set_addresses(addresses::list().context("cannot list addresses")?);
+        if !agent.flags.once {
+            agent.start_servers();
+        }
+        Ok(agent)
+    }
+
+    fn start_servers(&mut self) {
+        let flags = &self.flags.servers;
+        let on_failure = flags.on_bind_failure();
+        let healthz = healthz_router(self.health.clone(), self.metrics.clone());
+        let metrics = metrics_router(self.health.clone(), self.metrics.clone(), &self.flags.to_json());
+        self.servers.spawn(server::run("healthz", flags.healthz_bind_address, on_failure, healthz));
+        self.servers.spawn(server::run("metrics", flags.metrics_bind_address, on_failure, metrics));
+    }
+
+    /// Waits for something to happen, and deals with it.
+    async fn turn(&mut self) -> anyhow::Result<Turn> {
+        let mut changes = Vec::new();
+        let timers = [Some(self.next_full_sync), self.retry.map(|retry| retry.at), self.heal.map(|(at, _)| at)];
+        let next = timers.into_iter().flatten().min().unwrap_or(self.next_full_sync);
+        // Cancel-safe, all of them: `recv_many` takes nothing when it is dropped, the others only tell.
+        tokio::select! {
+            count = self.source.changes.recv_many(&mut changes, BATCH) => {
+                if count == 0 {
+                    return Err(self.source.task.failed().await.into());
+                }
+                self.absorb(changes);
+            }
+            error = self.source.task.failed() => return Err(error.into()),
+            ready = self.monitor.readable_mut() => {
+                let mut ready = ready.context("cannot wait for changes of nf_tables")?;
+                let activity = ready.get_inner_mut().read();
+                ready.clear_ready();
+                self.saw(activity);
+            }
+            ready = self.address_monitor.readable_mut() => {
+                let mut ready = ready.context("cannot wait for changes of addresses")?;
+                let changed = ready.get_inner_mut().read();
+                ready.clear_ready();
+                self.addresses_changed(changed);
+            }
+            Some(ended) = self.servers.join_next() => match ended {
+                Ok(Ok(never)) => match never {},
+                Ok(Err(error)) => return Err(error.into()),
+                Err(error) => return Err(anyhow!(error).context("a server ended")),
+            },
+            () = self.clean_up.finished() => {}
+            Some(_) = self.events.join_next() => {}
+            () = sleep_until(next.into()) => self.timer_fired(),
+        }
+        self.sync().await
+    }
+
+    fn absorb(&mut self, changes: Vec<Change>) {
+        self.pending.since.get_or_insert_with(Instant::now);
+        for change in changes {
+            match &change {
+                Change::Service(..) => self.metrics.service_changed(),
+                Change::EndpointSlice(_, Some(slice)) => {
+                    self.metrics.endpoints_changed(slice.family);
+                    let trigger = slice.last_change_trigger_micros.and_then(|micros| u64::try_from(micros).ok());
+                    let at = trigger.map(|micros| UNIX_EPOCH + Duration::from_micros(micros));
+                    // Changes from before the start say nothing about us.
+                    if let Some(at) = at.filter(|at| *at > self.started && self.pending.triggers.len() < MAX_TRIGGERS) {
+                        self.pending.triggers.push((slice.family, at));
+                    }
+                }
+                Change::Node(node) => self.health.node_seen(node.as_ref().is_none_or(|node| node.is_eligible)),
+                Change::InitialListComplete(kind) => tracing::debug!(?kind, "initial list complete"),
+                Change::EndpointSlice(..) | Change::ServiceCidr(..) => {}
+            }
+            self.view.absorb(change);
+        }
+        self.health.queued();
+        self.metrics.sync_queued(SystemTime::now());
+    }
+
+    fn saw(&mut self, activity: Result<Activity, NetlinkError>) {
+        let reason = match activity {
+            Ok(Activity::Quiet) => return,
+            Ok(Activity::TableChanged) => "changed",
+            Ok(Activity::TableDeleted) => "deleted",
+            Ok(Activity::Overrun) => "overrun",
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "cannot read what others changed");
+                "unreadable"
+            }
+        };
+        match self.last_heal.map(|last| last + HEAL_INTERVAL).filter(|at| *at > Instant::now()) {
+            Some(at) => self.heal = Some((at, reason)),
+            None => drop(self.pending.full.get_or_insert(reason)),
+        }
+    }
+
+    fn addresses_changed(&mut self, changed: Result<bool, NetlinkError>) {
+        match changed.and_then(|_| addresses::list()) {
+            Ok(addresses) => self.view.set_addresses(addresses),
+            Err(error) => tracing::warn!(error = %Chain(&error), "cannot list addresses"),
+        }
+    }
+
+    fn timer_fired(&mut self) {
+        let now = Instant::now();
+        if now >= self.next_full_sync {
+            self.next_full_sync = now + FULL_SYNC;
+            self.pending.full.get_or_insert("periodic");
+        }
+        if let Some((_, reason)) = self.heal.take_if(|(at, _)| now >= *at) {
+            self.pending.full.get_or_insert(reason);
+        }
+    }
+
+    /// Brings the kernel up to date and reports.
+    async fn sync(&mut self) -> anyhow::Result<Turn> {
+        if self.retry.is_some_and(|retry| Instant::now() < retry.at) {
+            return Ok(Turn::Next);
+        }
+        if self.view.compiler().is_some() && !self.view.is_touched() && self.pending.full.is_none() {
+            self.pending = Pending::default();
+            self.health.synced(None);
+            self.clean_up.start(&self.view, &self.metrics);
+            return Ok(Turn::Next);
+        }
+        let began = Instant::now();
+        let dataplane = &mut self.dataplane;
+        let refreshed = block_in_place(|| {
+            self.view.refresh(|| match dataplane.load() {
+                Ok(table) => table,
+                Err(error) => {
+                    tracing::warn!(error = %Chain(&error), "cannot read what is loaded");
+                    None
+                }
+            })
+        });
+        let touched = match refreshed {
+            Ok(Refreshed::Incomplete) => return Ok(Turn::Next),
+            Ok(Refreshed::Everything) => {
+                self.pending.full.get_or_insert("start");
+                self.view.cluster().services().map(|service| service.name.clone()).collect()
+            }
+            Ok(Refreshed::Services(touched)) => touched,
+            Err(error) => {
+                if self.started.elapsed().is_ok_and(|waited| waited > POD_CIDR_DEADLINE) {
+                    bail!(error);
+                }
+                tracing::debug!(%error, "waiting");
+                return Ok(Turn::Next);
+            }
+        };
+        self.count(&touched);
+        self.commit(began).await
+    }
+
+    fn count(&mut self, touched: &BTreeSet<ServiceName>) {
+        for name in touched {
+            let service = self.view.cluster().service(name).map(AsRef::as_ref);
+            let select = |port: &_, family| match service {
+                Some(service) => self.view.selection(service, port, family),
+                None => fairlead_model::Selection::default(),
+            };
+            if self.tally.set(name, service, select) {
+                self.clean_up.mark(name);
+            }
+        }
+    }
+
+    async fn commit(&mut self, began: Instant) -> anyhow::Result<Turn> {
+        let full = self.pending.full;
+        let Some(compiler) = self.view.compiler_mut() else { return Ok(Turn::Next) };
+        let dataplane = &mut self.dataplane;
+        let result = block_in_place(|| match full {
+            Some(_) => dataplane.reconcile(compiler),
+            None => dataplane.commit(compiler),
+        });
+        match result {
+            Ok(report) => {
+                self.committed(began, &report).await;
+                Ok(if self.flags.once { Turn::Done } else { Turn::Next })
+            }
+            Err(error) if self.flags.once => Err(anyhow!(error).context("cannot write the rules")),
+            Err(error) => {
+                self.metrics.sync_failed();
+                let wait = self.retry.map_or(FIRST_RETRY, |retry| (retry.wait * 2).min(self.flags.sync_period.0));
+                tracing::warn!(error = %Chain(&error), reason = error.reason(), ?wait, "cannot write the rules, trying again");
+                self.pending.full.get_or_insert("failed");
+                self.retry = Some(Retry { at: Instant::now() + wait, wait });
+                Ok(Turn::Next)
+            }
+        }
+    }
+
+    async fn committed(&mut self, began: Instant, report: &Report) {
+        self.retry = None;
+        let pending = std::mem::take(&mut self.pending);
+        let is_changed = report.bytes > 0;
+        if let Some(reason) = pending.full {
+            self.next_full_sync = Instant::now() + FULL_SYNC;
+            if matches!(reason, "changed" | "deleted" | "overrun" | "periodic") {
+                self.last_heal = Some(Instant::now());
+                if is_changed {
+                    self.metrics.table_healed(reason);
+                    tracing::warn!(reason, added = report.added, deleted = report.deleted, "somebody else changed our table; mended");
+                }
+            }
+        }
+        if is_changed {
+            tracing::info!(
+                full = report.is_full,
+                added = report.added,
+                deleted = report.deleted,
+                bytes = report.bytes,
+                took = ?began.elapsed(),
+                "committed"
+            );
+        }
+        self.report(began, report, &pending);
+        self.tally.show(&self.metrics);
+        self.sync_health_checks().await;
+        self.clean_up.start(&self.view, &self.metrics);
+    }
+
+    fn report(&self, began: Instant, report: &Report, pending: &Pending) {
+        let count = |elements: usize| u64::try_from(elements).unwrap_or(u64::MAX);
+        let now = SystemTime::now();
+        self.health.synced(None);
+        let extent = if report.is_full { Extent::Full } else { Extent::Partial };
+        self.metrics.synced(&Synced { extent, duration: began.elapsed(), at: now });
+        if report.bytes > 0 {
+            self.metrics.committed(&Commit {
+                added: count(report.added),
+                removed: count(report.deleted),
+                bytes: count(report.bytes),
+                duration: report.duration,
+                ..Commit::default()
+            });
+        }
+        if let Some(since) = pending.since {
+            self.metrics.event_committed(since.elapsed());
+        }
+        for (family, trigger) in &pending.triggers {
+            self.metrics.network_programmed(*family, now.duration_since(*trigger).unwrap_or_default());
+        }
+        let objects = self.view.cluster().services().count();
+        self.metrics.source_objects("Service", objects);
+    }
+
+    async fn sync_health_checks(&mut self) {
+        let Some(config) = self.view.config() else { return };
+        let addresses = if config.accepts_all {
+            ListenAddresses::All
+        } else {
+            ListenAddresses::Only(config.node_port_addresses.clone())
+        };
+        for failure in self.checks.sync(self.tally.health_checks(), &addresses).await {
+            self.metrics.health_check_listen_failed();
+            let (recorder, node) = (self.recorder.clone(), self.view.node_name().clone());
+            self.events.spawn(async move { publish(recorder.as_ref(), &node, &failure).await });
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The command line.
+
+use std::io::IsTerminal;
+
+use clap::{Parser, Subcommand};
+
+use crate::agent::flags::AgentFlags;
+use crate::trace::TraceFlags;
+use crate::{agent, cleanup, sandbox, trace};
+
+/// Services for Kubernetes: an nftables dataplane in place of kube-proxy.
+#[derive(Debug, Parser)]
+#[command(name = "fairlead", version, about, max_term_width = 110)]
+pub struct Cli {
+    /// How logs are written, to standard error. Which ones: RUST_LOG, `info` by default.
+    #[arg(long, value_enum, default_value = "text", global = true, value_name = "FORMAT")]
+    log_format: LogFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Keep this node's rules in step with the Services.
+    Agent(Box<AgentFlags>),
+    /// Show where a connection goes, and why.
+    Trace(Box<TraceFlags>),
+    /// Remove our rules, or what kube-proxy left behind.
+    Cleanup(cleanup::CleanupFlags),
+    /// Try Services out on a virtual network of three nodes on this machine.
+    Sandbox(sandbox::SandboxFlags),
+}
+
+impl Cli {
+    /// Runs the command. Must be called while the process has one thread: the sandbox enters a user namespace.
+    pub fn run(self) -> anyhow::Result<()> {
+        self.start_logs();
+        match self.command {
+            Command::Agent(flags) => runtime()?.block_on(agent::run::run(*flags)),
+            Command::Trace(flags) => runtime()?.block_on(trace::run(*flags)),
+            Command::Cleanup(flags) => {
+                cleanup::cleanup(&flags, &mut |outcome| println!("{outcome}")).map_err(Into::into)
+            }
+            Command::Sandbox(flags) => sandbox::run(flags),
+        }
+    }
+
+    fn start_logs(&self) {
+        let default = match self.command {
+            Command::Agent(_) => "info",
+            Command::Trace(_) | Command::Cleanup(_) | Command::Sandbox(_) => "warn",
+        };
+        let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
+        let is_terminal = std::io::stderr().is_terminal();
+        let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal).with_writer(std::io::stderr);
+        match self.log_format {
+            LogFormat::Text => logs.with_target(false).init(),
+            LogFormat::Json => logs.json().init(),
+        }
+    }
+}
+
+/// Two threads: the agent's loop may wait for the kernel while its servers answer.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+}

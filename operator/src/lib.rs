@@ -1,0 +1,13 @@
+//! `fairlead`: the agent, its subcommands and everything that the binary links.
+
+pub mod addresses;
+pub mod agent;
+pub mod chain;
+pub mod cleanup;
+pub mod cli;
+pub mod node;
+pub mod sandbox;
+pub mod source;
+mod sys;
+pub mod trace;
+pub mod view;

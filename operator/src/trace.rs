@@ -1,0 +1,158 @@
+//! `fairlead trace`: where a connection goes, and why.
+//!
+//! The same view, compiler and table as the agent's, walked by the evaluator; nothing is written to the kernel.
+
+mod explain;
+mod route;
+mod text;
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use fairlead_dataplane::evaluate::{Packet, evaluate};
+use fairlead_model::Protocol;
+use tokio::time::timeout;
+
+use crate::addresses;
+use crate::agent::flags::AgentFlags;
+use crate::agent::go_duration::GoDuration;
+use crate::source::{self, IfMissing, SourceOptions};
+use crate::view::{Refreshed, View};
+use explain::Explanation;
+
+/// Flags of `fairlead trace`.
+#[derive(Debug, Clone, Args)]
+pub struct TraceFlags {
+    /// Where the connection comes from: an address of this host, of a pod, or any other.
+    #[arg(long, value_name = "IP")]
+    pub from: IpAddr,
+    /// Where it goes to: `10.96.0.1:80`, `[fd00::1]:53/udp`; TCP if no protocol is given.
+    #[arg(long, value_name = "IP:PORT[/PROTOCOL]")]
+    pub to: Destination,
+    /// How to show the answer.
+    #[arg(short, long, value_enum, default_value = "text", value_name = "FORMAT")]
+    pub output: Output,
+    /// How long to wait for the source.
+    #[arg(long, value_name = "DURATION", default_value_t = GoDuration(Duration::from_secs(30)))]
+    pub timeout: GoDuration,
+    /// The agent's own flags; those that do not decide about packets are ignored.
+    #[command(flatten)]
+    pub agent: AgentFlags,
+}
+
+/// A format of the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Address, port and protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Destination {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// The protocol.
+    pub protocol: Protocol,
+}
+
+/// A text that is no destination.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected IP:PORT or [IPV6]:PORT, with /tcp, /udp or /sctp if need be")]
+pub struct DestinationError;
+
+impl FromStr for Destination {
+    type Err = DestinationError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (address, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let protocol = Protocol::ALL.into_iter().find(|known| known.to_string() == protocol.to_ascii_lowercase());
+        Ok(Self {
+            address: address.parse().map_err(|_| DestinationError)?,
+            protocol: protocol.ok_or(DestinationError)?,
+        })
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.protocol)
+    }
+}
+
+/// Answers once.
+pub async fn run(flags: TraceFlags) -> anyhow::Result<()> {
+    if flags.from.is_ipv4() != flags.to.address.is_ipv4() {
+        bail!("--from {} and --to {} are not of one address family", flags.from, flags.to.address);
+    }
+    let view = collect(&flags).await?;
+    let compiler = view.compiler().context("the source is not complete")?;
+    let interface = route::interface_towards(flags.from);
+    let packet = Packet {
+        source: flags.from,
+        destination: flags.to.address,
+        protocol: flags.to.protocol,
+        interface: interface.clone(),
+    };
+    let is_local = |address: IpAddr| {
+        address.is_loopback() || view.addresses().iter().any(|local| local.address == address)
+    };
+    let evaluation = evaluate(compiler.table(), is_local, &packet);
+    let explanation = Explanation::new(&view, &packet, is_local(flags.from), evaluation);
+    match flags.output {
+        Output::Text => print!("{}", text::Text(&explanation)),
+        Output::Json => println!("{}", explanation.to_json()),
+    }
+    Ok(())
+}
+
+/// Reads the source until it is complete.
+async fn collect(flags: &TraceFlags) -> anyhow::Result<View> {
+    let node = &flags.agent.node;
+    let mut view = View::new(node.clone());
+    view.set_addresses(addresses::list().context("cannot list addresses")?);
+    let options = SourceOptions {
+        node_name: view.node_name().clone(),
+        kubeconfig: node.kubeconfig.clone(),
+        master: node.master.clone(),
+        if_missing: IfMissing::Fail,
+    };
+    let mut source = source::start(&node.source, options).await?;
+    let read = async {
+        while !view.cluster().is_complete() {
+            match source.changes.recv().await {
+                Some(change) => view.absorb(change),
+                None => return Err(source.task.failed().await.into()),
+            }
+        }
+        match view.refresh(|| None)? {
+            Refreshed::Incomplete => bail!("the source is not complete"),
+            Refreshed::Everything | Refreshed::Services(_) => Ok(view),
+        }
+    };
+    timeout(flags.timeout.0, read)
+        .await
+        .with_context(|| format!("source {} was not complete within {}", node.source, flags.timeout))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_reads_what_it_shows() {
+        for text in ["10.96.0.1:80/tcp", "[fd00::1]:53/udp", "10.96.0.1:80/sctp"] {
+            assert_eq!(text.parse::<Destination>().unwrap().to_string(), text);
+        }
+        assert_eq!("10.96.0.1:80".parse::<Destination>().unwrap().protocol, Protocol::Tcp);
+        for text in ["10.96.0.1", "fd00::1:80", "10.96.0.1:80/icmp", ""] {
+            assert_eq!(text.parse::<Destination>(), Err(DestinationError), "{text}");
+        }
+    }
+}
