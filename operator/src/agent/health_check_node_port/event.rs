@@ -29,8 +29,7 @@ pub fn recorder(client: Client, node_name: &str) -> Recorder {
 /// Writes a failure to the log and, where there is a cluster, as a Warning event of the Service. An event that cannot be
 /// written is logged and otherwise lost.
 pub async fn publish(recorder: Option<&Recorder>, node_name: &str, failure: &ListenFailure) {
-    let cause = Chain(failure);
-    tracing::warn!(error = %cause, reason = failure.reason(), "health check node port is not served");
+    tracing::warn!(error = %Chain(failure), reason = failure.reason(), "health check node port is not served");
     let Some(recorder) = recorder else { return };
     let service = &failure.socket.service;
     let event = Event {
