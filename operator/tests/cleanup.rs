@@ -4,6 +4,9 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use fairlead::cleanup::{CleanupError, CleanupFlags, Outcome, cleanup, detect};
+use fairlead_dataplane::netlink::{Connection, Ownership};
+use fairlead_dataplane::table::{Chain, Table};
+use fairlead_dataplane::transaction::diff;
 use fairlead_lab::{in_namespace, test_name};
 
 const KUBE_PROXY: CleanupFlags = CleanupFlags { kube_proxy: true };
@@ -269,5 +272,29 @@ fn our_own_table_goes_and_kube_proxys_stays() {
         assert_eq!(lines, ["removed nftables table inet fairlead"]);
         assert_eq!(run("nft", &["list", "ruleset"], ""), before);
         assert_eq!(clean(&OWN).0, ["nothing to remove"]);
+    });
+}
+
+#[test]
+fn a_table_that_a_running_agent_owns_is_told_and_goes_when_the_agent_has_ended() {
+    in_namespace(test_name!(), || {
+        let mut agent = Connection::open(Ownership::Owned).unwrap();
+        let table = Table {
+            chains: [("c".into(), Chain::default())].into(),
+            ..Table::default()
+        };
+        agent.commit(&diff(&Table::default(), &table), None).unwrap();
+        if !agent.load().unwrap().unwrap().is_owned {
+            // The kernel is older than 6.9: nobody owns a table that is to outlive its owner.
+            return;
+        }
+        let (lines, result) = clean(&OWN);
+        assert_eq!(result.unwrap_err().remaining.len(), 1);
+        assert!(
+            lines[0].starts_with("failed: nftables table inet fairlead (an agent"),
+            "{lines:#?}"
+        );
+        drop(agent);
+        assert_eq!(clean(&OWN).0, ["removed nftables table inet fairlead"]);
     });
 }
