@@ -212,14 +212,14 @@ mod tests {
     #[test]
     fn a_nest_of_more_than_16_bits_is_refused() {
         let mut writer = Writer::default();
-        writer.nest(1, |w| w.bytes(2, &[0; 0xffff - 8 - 3]));
+        writer.nest(1, |w| w.bytes(2, &vec![0; 0xffff - 8 - 3]));
         assert_eq!(writer.len(), 0xfffc + 4 - 4);
         assert!(writer.finish().is_ok());
 
         let mut writer = Writer::default();
         writer.nest(1, |w| {
-            w.bytes(2, &[0; 40000]);
-            w.bytes(2, &[0; 30000]);
+            w.bytes(2, &vec![0; 40000]);
+            w.bytes(2, &vec![0; 30000]);
         });
         assert_eq!(writer.finish(), Err(Oversized));
     }

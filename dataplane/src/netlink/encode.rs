@@ -128,7 +128,7 @@ pub(super) fn delete_table(batch: &mut Batch, family: NfFamily, name: &str) {
         name: name.into(),
     };
     batch.operation_of(family, operation, nft::DELETE_TABLE, 0, |w| {
-        w.string(uapi::table::NAME, name)
+        w.string(uapi::table::NAME, name);
     });
 }
 
@@ -238,7 +238,7 @@ fn change_elements(batch: &mut Batch, set: &Name, change: &SetChange, range_form
         }
         for range in &change.delete_ranges {
             write_range(range, range_form, |key, rest| {
-                list.element(|w| write_element(w, key, rest))
+                list.element(|w| write_element(w, key, rest));
             });
         }
         list.end();
@@ -251,7 +251,7 @@ fn change_elements(batch: &mut Batch, set: &Name, change: &SetChange, range_form
         }
         for range in &change.add_ranges {
             write_range(range, range_form, |key, rest| {
-                list.element(|w| write_element(w, key, rest))
+                list.element(|w| write_element(w, key, rest));
             });
         }
         list.end();

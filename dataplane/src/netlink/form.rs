@@ -313,8 +313,12 @@ mod tests {
             043400040d000000012c0014000407000000010c00040c00000001040c0000000114000407000000010c00040b000000010402000000\
             060400000000"
             .replace(' ', "");
-        let written: String = userdata(&SLOT_MAP).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(written, expected);
+        let expected: Vec<u8> = expected
+            .as_bytes()
+            .chunks(2)
+            .map(|digits| u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap())
+            .collect();
+        assert_eq!(userdata(&SLOT_MAP), expected);
     }
 
     #[test]

@@ -40,22 +40,22 @@ pub(super) mod nft {
     use super::nfnetlink::NFTABLES;
 
     pub(in crate::netlink) const NEW_TABLE: u16 = NFTABLES;
-    pub(in crate::netlink) const GET_TABLE: u16 = NFTABLES | 1;
-    pub(in crate::netlink) const DELETE_TABLE: u16 = NFTABLES | 2;
-    pub(in crate::netlink) const NEW_CHAIN: u16 = NFTABLES | 3;
-    pub(in crate::netlink) const GET_CHAIN: u16 = NFTABLES | 4;
-    pub(in crate::netlink) const DELETE_CHAIN: u16 = NFTABLES | 5;
-    pub(in crate::netlink) const NEW_RULE: u16 = NFTABLES | 6;
-    pub(in crate::netlink) const GET_RULE: u16 = NFTABLES | 7;
-    pub(in crate::netlink) const DELETE_RULE: u16 = NFTABLES | 8;
-    pub(in crate::netlink) const NEW_SET: u16 = NFTABLES | 9;
-    pub(in crate::netlink) const GET_SET: u16 = NFTABLES | 10;
-    pub(in crate::netlink) const DELETE_SET: u16 = NFTABLES | 11;
-    pub(in crate::netlink) const NEW_ELEMENTS: u16 = NFTABLES | 12;
-    pub(in crate::netlink) const GET_ELEMENTS: u16 = NFTABLES | 13;
-    pub(in crate::netlink) const DELETE_ELEMENTS: u16 = NFTABLES | 14;
-    pub(in crate::netlink) const NEW_GENERATION: u16 = NFTABLES | 15;
-    pub(in crate::netlink) const GET_GENERATION: u16 = NFTABLES | 16;
+    pub(in crate::netlink) const GET_TABLE: u16 = NFTABLES | 0x1;
+    pub(in crate::netlink) const DELETE_TABLE: u16 = NFTABLES | 0x2;
+    pub(in crate::netlink) const NEW_CHAIN: u16 = NFTABLES | 0x3;
+    pub(in crate::netlink) const GET_CHAIN: u16 = NFTABLES | 0x4;
+    pub(in crate::netlink) const DELETE_CHAIN: u16 = NFTABLES | 0x5;
+    pub(in crate::netlink) const NEW_RULE: u16 = NFTABLES | 0x6;
+    pub(in crate::netlink) const GET_RULE: u16 = NFTABLES | 0x7;
+    pub(in crate::netlink) const DELETE_RULE: u16 = NFTABLES | 0x8;
+    pub(in crate::netlink) const NEW_SET: u16 = NFTABLES | 0x9;
+    pub(in crate::netlink) const GET_SET: u16 = NFTABLES | 0xa;
+    pub(in crate::netlink) const DELETE_SET: u16 = NFTABLES | 0xb;
+    pub(in crate::netlink) const NEW_ELEMENTS: u16 = NFTABLES | 0xc;
+    pub(in crate::netlink) const GET_ELEMENTS: u16 = NFTABLES | 0xd;
+    pub(in crate::netlink) const DELETE_ELEMENTS: u16 = NFTABLES | 0xe;
+    pub(in crate::netlink) const NEW_GENERATION: u16 = NFTABLES | 0xf;
+    pub(in crate::netlink) const GET_GENERATION: u16 = NFTABLES | 0x10;
 }
 
 /// Element of any list.
@@ -262,8 +262,8 @@ pub(super) mod conntrack {
     use super::nfnetlink::CONNTRACK;
 
     pub(in crate::netlink) const NEW: u16 = CONNTRACK;
-    pub(in crate::netlink) const GET: u16 = CONNTRACK | 1;
-    pub(in crate::netlink) const DELETE: u16 = CONNTRACK | 2;
+    pub(in crate::netlink) const GET: u16 = CONNTRACK | 0x1;
+    pub(in crate::netlink) const DELETE: u16 = CONNTRACK | 0x2;
 
     pub(in crate::netlink) const TUPLE_ORIGINAL: u16 = 1;
     pub(in crate::netlink) const TUPLE_REPLY: u16 = 2;

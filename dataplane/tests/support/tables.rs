@@ -1,9 +1,9 @@
-//! Tables that use everything a table can have.
+//! Tables that use everything a table can have. Shared with the crate's own tests: the module above names `table`.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use fairlead_dataplane::table::{
+use super::table::{
     Chain, ChainKind, Datum, Field, FieldType, Holds, Hook, HookPoint, InterfacePattern, Name, Rule, Set, SetData,
     SetSpec, Statement, Table, Value, Verdict,
 };
@@ -62,7 +62,11 @@ fn guarded(address: IpAddr, source: IpAddr) -> Datum {
 }
 
 /// A set that holds keys.
-pub(crate) fn keys(key: &'static [FieldType], data: SetData, elements: impl IntoIterator<Item = (Datum, Value)>) -> Set {
+pub(crate) fn keys(
+    key: &'static [FieldType],
+    data: SetData,
+    elements: impl IntoIterator<Item = (Datum, Value)>,
+) -> Set {
     Set {
         elements: elements.into_iter().collect(),
         ..Set::new(spec(key, data, Holds::Keys))
@@ -280,8 +284,11 @@ fn update(field: Field, set: &str, hours: u64) -> Statement {
     }
 }
 
+/// Name, hook and rules of a chain.
+type NamedChain = (&'static str, Option<Hook>, Vec<Vec<Statement>>);
+
 /// Every kind of statement.
-fn chains() -> Vec<(&'static str, Option<Hook>, Vec<Vec<Statement>>)> {
+fn chains() -> Vec<NamedChain> {
     use Family::{V4, V6};
     use Field::{Daddr, Dport, L4Proto, OriginalDaddr, OriginalDport, RandomSlot, Saddr};
     use Statement::Verdict as V;

@@ -54,7 +54,7 @@ proptest! {
 }
 
 #[test]
-fn an_event_of_another_table_is_no_change_of_ours() {
+fn every_operation_on_the_table_is_an_event_of_ours() {
     let mut kinds: Vec<Option<Change>> = Messages(&REAL).map(|message| change(&message)).collect();
     // Begin and end tell of no table.
     assert_eq!((kinds.remove(0), kinds.pop()), (None, Some(None)));

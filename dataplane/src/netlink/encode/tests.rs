@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use fairlead_model::{Family, Protocol};
 
 use super::*;
+use crate::netlink::attribute::Attribute;
 use crate::netlink::decode::{Contents, Elements};
 use crate::netlink::expression::raise;
 use crate::netlink::message::Messages;
@@ -31,7 +32,7 @@ fn decoded(encoded: &Encoded) -> Contents {
         let mut elements = Elements::new(set.spec);
         for message in Messages(&encoded.bytes) {
             let (_, attributes) = message.nfnetlink().unwrap();
-            let is_of_set = attributes.find(uapi::elements::SET).and_then(|set| set.str()) == Some(name);
+            let is_of_set = attributes.find(uapi::elements::SET).and_then(Attribute::str) == Some(name);
             if message.kind == nft::NEW_ELEMENTS && is_of_set {
                 elements.message(&message, &mut contents.names);
             }
