@@ -46,7 +46,7 @@ fn ports() -> impl Strategy<Value = Vec<ServicePort>> {
     })
 }
 
-pub fn service() -> impl Strategy<Value = Service> {
+pub(crate) fn service() -> impl Strategy<Value = Service> {
     let external = ["198.51.100.1", "198.51.100.2", "172.30.0.11", "2001:db8:100::1", "fd00:172:30::11"].map(address);
     let balanced = ["198.51.100.1", "198.51.100.2", "2001:db8:100::1", "2001:db8:100::2"].map(address);
     let ranges: Vec<ipnet::IpNet> =
@@ -120,7 +120,7 @@ fn endpoint(family: Family) -> impl Strategy<Value = Endpoint> {
     )
 }
 
-pub fn slice() -> impl Strategy<Value = EndpointSlice> {
+pub(crate) fn slice() -> impl Strategy<Value = EndpointSlice> {
     (0..SERVICES.len(), 0..2, select(Family::ALL.to_vec())).prop_flat_map(move |(service, number, family)| {
         let endpoints = prop::collection::vec(endpoint(family), 0..5);
         let port = (select(vec!["", "x"]), protocol(), select(vec![8080, 8081]));
@@ -142,7 +142,7 @@ fn slice_name(service: usize, number: i32, family: Family) -> SliceName {
     SliceName { namespace: "default".into(), name: format!("{}-{family}-{number}", SERVICES[service]).into() }
 }
 
-pub fn world() -> impl Strategy<Value = World> {
+pub(crate) fn world() -> impl Strategy<Value = World> {
     let services = prop::collection::vec(service(), 0..5);
     let slices = prop::collection::vec(slice(), 0..10);
     (services, slices, select(pod_options()), prop::bool::weighted(0.2)).prop_map(
@@ -154,7 +154,7 @@ pub fn world() -> impl Strategy<Value = World> {
     )
 }
 
-pub fn change() -> impl Strategy<Value = Change> {
+pub(crate) fn change() -> impl Strategy<Value = Change> {
     let removed_slice = (0..SERVICES.len(), 0..2, select(Family::ALL.to_vec()));
     prop_oneof![
         3 => service().prop_map(|service| Change::SetService(Box::new(service))),

@@ -1,9 +1,9 @@
 //! Random clusters, small enough that things clash, and what kube-proxy would do in them.
 #![expect(dead_code, reason = "each test target uses its own part")]
 
-pub mod generate;
-pub mod normal_form;
-pub mod reference;
+pub(crate) mod generate;
+pub(crate) mod normal_form;
+pub(crate) mod reference;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -16,21 +16,21 @@ use fairlead_model::select::Here;
 use fairlead_model::{EndpointSlice, Protocol, Service, ServiceName, SliceName, select};
 
 /// The node that everything is seen from.
-pub const NODE: &str = "node-1";
+pub(crate) const NODE: &str = "node-1";
 /// Its zone.
-pub const ZONE: &str = "zone-a";
+pub(crate) const ZONE: &str = "zone-a";
 
 /// A cluster and a node's configuration.
 #[derive(Debug, Clone)]
-pub struct World {
-    pub services: BTreeMap<ServiceName, Service>,
-    pub slices: BTreeMap<SliceName, EndpointSlice>,
-    pub options: Options,
+pub(crate) struct World {
+    pub(crate) services: BTreeMap<ServiceName, Service>,
+    pub(crate) slices: BTreeMap<SliceName, EndpointSlice>,
+    pub(crate) options: Options,
 }
 
 /// A change of a world.
 #[derive(Debug, Clone)]
-pub enum Change {
+pub(crate) enum Change {
     SetService(Box<Service>),
     RemoveService(ServiceName),
     SetSlice(EndpointSlice),
@@ -39,15 +39,15 @@ pub enum Change {
 
 /// A connection attempt.
 #[derive(Debug, Clone, Copy)]
-pub struct Attempt {
-    pub source: IpAddr,
-    pub destination: SocketAddr,
-    pub protocol: Protocol,
+pub(crate) struct Attempt {
+    pub(crate) source: IpAddr,
+    pub(crate) destination: SocketAddr,
+    pub(crate) protocol: Protocol,
 }
 
 impl World {
     /// Carries out a change and says which Service it concerns.
-    pub fn apply(&mut self, change: Change) -> ServiceName {
+    pub(crate) fn apply(&mut self, change: Change) -> ServiceName {
         match change {
             Change::SetService(service) => {
                 let name = service.name.clone();
@@ -71,7 +71,7 @@ impl World {
     }
 
     /// Brings one Service of the compiler up to date.
-    pub fn refresh(&self, compiler: &mut Compiler, name: &ServiceName) {
+    pub(crate) fn refresh(&self, compiler: &mut Compiler, name: &ServiceName) {
         let here = Here { node: NODE, zone: Some(ZONE) };
         match self.services.get(name) {
             Some(service) => compiler.set_service(service, |port, family| {
@@ -83,7 +83,7 @@ impl World {
     }
 
     /// A compiler that knows the whole world.
-    pub fn compile(&self, seed: Option<Arc<Table>>) -> Compiler {
+    pub(crate) fn compile(&self, seed: Option<Arc<Table>>) -> Compiler {
         let mut compiler = Compiler::new(&self.options, seed);
         compiler.set_node_ips(node_ips().into_iter().collect(), node_ips());
         compiler.set_service_cidrs(&service_cidrs());
@@ -95,22 +95,22 @@ impl World {
 }
 
 /// The node's addresses that accept node ports.
-pub fn node_ips() -> Vec<IpAddr> {
+pub(crate) fn node_ips() -> Vec<IpAddr> {
     ["172.30.0.11", "fd00:172:30::11"].map(|address| address.parse().unwrap()).into()
 }
 
 /// Every address of the host.
-pub fn host_addresses() -> Vec<IpAddr> {
+pub(crate) fn host_addresses() -> Vec<IpAddr> {
     let others = ["127.0.0.1", "::1", "10.244.1.254", "fd00:10:244:1::fe"].map(|address| address.parse().unwrap());
     node_ips().into_iter().chain(others).collect()
 }
 
-pub fn service_cidrs() -> Vec<ipnet::IpNet> {
+pub(crate) fn service_cidrs() -> Vec<ipnet::IpNet> {
     ["10.96.0.0/24", "fd00:10:96::/120"].map(|net| net.parse().unwrap()).into()
 }
 
 /// The ways to recognise local pods that a random world may have.
-pub fn pod_options() -> Vec<LocalPods> {
+pub(crate) fn pod_options() -> Vec<LocalPods> {
     let both = ["10.244.0.0/16", "fd00:10:244::/48"].map(|net| net.parse().unwrap());
     vec![LocalPods::Cidrs(both.into()), LocalPods::Cidrs(both[..1].into()), LocalPods::Unknown]
 }

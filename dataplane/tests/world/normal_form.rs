@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use fairlead_dataplane::table::{Datum, FieldType, Table, Value};
 
 /// The table with the endpoints of each frontend sorted into its slots.
-pub fn normal_form(table: &Table) -> Table {
+pub(crate) fn normal_form(table: &Table) -> Table {
     let mut table = table.clone();
     for set in table.sets.values_mut().filter(|set| set.spec.key.first() == Some(&FieldType::Slot)) {
         let mut frontends: BTreeMap<Vec<u8>, BTreeSet<Datum>> = BTreeMap::new();

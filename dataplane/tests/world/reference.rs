@@ -137,7 +137,7 @@ fn is_guarded_off(found: &Found<'_>, source: IpAddr) -> bool {
 }
 
 /// What becomes of a connection.
-pub fn expected(world: &World, attempt: &Attempt) -> Outcome {
+pub(crate) fn expected(world: &World, attempt: &Attempt) -> Outcome {
     let source = attempt.source;
     let family = Family::of(source);
     let Some(found) = find(world, attempt) else { return not_served(world, attempt) };
@@ -189,7 +189,7 @@ fn not_served(world: &World, attempt: &Attempt) -> Outcome {
 }
 
 /// Protocols, addresses and ports that a random world may serve, and some that it may not.
-pub fn attempts() -> Vec<Attempt> {
+pub(crate) fn attempts() -> Vec<Attempt> {
     let sources = [
         ["10.244.1.1", "10.244.1.2", "10.244.2.1", "172.30.0.100", "172.30.0.11", "10.244.1.254", "198.51.100.1"],
         [
