@@ -36,9 +36,18 @@ mod tests {
 
     #[test]
     fn a_repeated_cause_is_shown_once() {
-        let root = Link { text: "connection refused", cause: None };
-        let middle = Link { text: "tcp: connection refused", cause: Some(Box::new(root)) };
-        let top = Link { text: "cannot list Services", cause: Some(Box::new(middle)) };
+        let root = Link {
+            text: "connection refused",
+            cause: None,
+        };
+        let middle = Link {
+            text: "tcp: connection refused",
+            cause: Some(Box::new(root)),
+        };
+        let top = Link {
+            text: "cannot list Services",
+            cause: Some(Box::new(middle)),
+        };
         assert_eq!(Chain(&top).to_string(), "cannot list Services: tcp: connection refused");
     }
 }

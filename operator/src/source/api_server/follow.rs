@@ -1,0 +1,284 @@
+//! One watch, followed for ever.
+
+use std::convert::Infallible;
+use std::fmt::{self, Display};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use fairlead_model::Change;
+use futures::StreamExt;
+use kube::core::Status;
+use kube::runtime::watcher::{Config, Error, Event, watcher};
+use kube::{Api, Client};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::known::{Known, Step};
+use super::watched::{Reduced, Watched};
+use crate::chain::Chain;
+use crate::source::problems::ProblemBook;
+use crate::source::send;
+
+/// How long a streamed list may be silent before lists in pages are tried: an API server that does not know of streamed
+/// lists ignores the wish, and then never says that the list is complete.
+const SILENT_LIST: Duration = Duration::from_secs(30);
+
+/// A request that has not failed after this long has been taken. A watch that goes on where it was is silent when all
+/// is well, so nothing else would tell.
+const TAKEN: Duration = Duration::from_secs(10);
+
+/// The API server, as all watches see it.
+pub(super) struct Server {
+    client: Client,
+    url: String,
+    outage: Mutex<Option<Outage>>,
+}
+
+/// The API server does not answer.
+struct Outage {
+    since: Instant,
+    /// All watches fail together. One of them says so per round.
+    next_line: Instant,
+}
+
+impl Server {
+    pub(super) fn new(client: Client, url: String) -> Self {
+        Self {
+            client,
+            url,
+            outage: Mutex::new(None),
+        }
+    }
+
+    fn is_away(&self, kind: &'static str, error: &Error, retry_in: Duration) {
+        // A panic elsewhere leaves this plain data whole.
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let outage = outage.get_or_insert(Outage {
+            since: now,
+            next_line: now,
+        });
+        if now >= outage.next_line {
+            outage.next_line = now + retry_in;
+            let away_for = now - outage.since;
+            tracing::warn!(
+                url = self.url, kind, error = %Chain(error), ?retry_in, ?away_for,
+                "the API server does not answer; everything stays as it is"
+            );
+        } else {
+            tracing::debug!(kind, error = %Chain(error), ?retry_in, "the watch failed");
+        }
+    }
+
+    fn answers(&self) {
+        let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(outage) = outage.take() {
+            tracing::info!(url = self.url, away_for = ?outage.since.elapsed(), "the API server answers again");
+        }
+    }
+}
+
+/// Follows one kind.
+pub(super) async fn follow<W: Watched>(
+    server: &Server,
+    config: Config,
+    changes: &mpsc::Sender<Change>,
+    book: &ProblemBook,
+) -> Infallible {
+    let mut known = Known::<W>::default();
+    let reason = drive(server, config.clone().streaming_lists(), &mut known, changes, book).await;
+    tracing::info!(kind = W::NAME, reason = %reason, "the API server does not stream lists; they come in pages instead");
+    loop {
+        // Lists in pages cannot be refused, so this does not come back.
+        drive(server, config.clone(), &mut known, changes, book).await;
+    }
+}
+
+/// Follows a watch until the API server refuses to stream lists.
+async fn drive<W: Watched>(
+    server: &Server,
+    config: Config,
+    known: &mut Known<W>,
+    changes: &mpsc::Sender<Change>,
+    book: &ProblemBook,
+) -> NotStreamed {
+    let is_streamed = config.initial_list_strategy == Config::default().streaming_lists().initial_list_strategy;
+    let mut events = pin!(watcher(Api::<Reduced<W>>::all(server.client.clone()), config));
+    let mut retry = Retry::default();
+    let mut is_listing = false;
+    loop {
+        let patience = match (retry.is_retrying(), is_streamed && is_listing) {
+            (true, _) => Some(TAKEN),
+            (false, true) => Some(SILENT_LIST),
+            (false, false) => None,
+        };
+        // Cancel-safe: the stream keeps the request that it waits for.
+        let event = match patience {
+            Some(patience) => tokio::time::timeout(patience, events.next()).await.ok(),
+            None => Some(events.next().await),
+        };
+        let Some(event) = event else {
+            if retry.is_retrying() {
+                retry.reset();
+                server.answers();
+                continue;
+            }
+            return NotStreamed::Silent;
+        };
+        match event.expect("a watcher's stream has no end") {
+            Ok(event) => {
+                is_listing = match event {
+                    Event::Init => true,
+                    Event::InitDone => false,
+                    _ => is_listing,
+                };
+                // Lists in pages begin before anything was asked for.
+                if is_streamed || !matches!(event, Event::Init) {
+                    retry.reset();
+                    server.answers();
+                }
+                for step in known.translate(event) {
+                    perform(step, changes, book).await;
+                }
+            }
+            Err(error) => {
+                if is_streamed && let Some(reason) = NotStreamed::from_error(&error) {
+                    return reason;
+                }
+                is_listing = false;
+                let retry_in = retry.next();
+                match Trouble::of(&error) {
+                    Trouble::Desynced => tracing::debug!(kind = W::NAME, "the watch lost its place; listing again"),
+                    Trouble::Refused(status) if W::IS_OPTIONAL && matches!(status.code, 403 | 404) => {
+                        server.answers();
+                        if let Some(step) = known.complete() {
+                            tracing::warn!(
+                                kind = W::NAME, error = %Said(status),
+                                "the API server does not give objects of this kind; going on without them"
+                            );
+                            perform(step, changes, book).await;
+                        }
+                    }
+                    Trouble::Refused(status) => {
+                        server.answers();
+                        tracing::warn!(
+                            url = server.url, kind = W::NAME, error = %Said(status), ?retry_in,
+                            "the API server refuses the watch; everything stays as it is"
+                        );
+                    }
+                    Trouble::Away => server.is_away(W::NAME, &error, retry_in),
+                }
+                tokio::time::sleep(retry_in).await;
+            }
+        }
+    }
+}
+
+async fn perform(step: Step, changes: &mpsc::Sender<Change>, book: &ProblemBook) {
+    match step {
+        Step::Change(change) => send(changes, change).await,
+        Step::Faulty { object, fault } => book.report(&object, &format!("{}: {}", fault.field, fault.problem)),
+        Step::Sound { object } => book.clear(&object),
+    }
+}
+
+/// How lists turned out not to be streamed.
+#[derive(Debug, PartialEq, Eq)]
+enum NotStreamed {
+    /// It says so.
+    Refused(String),
+    /// It does not finish one.
+    Silent,
+}
+
+impl NotStreamed {
+    /// Whether an error means that lists cannot be streamed. Feature `WatchList` may be off (`sendInitialEvents` is then
+    /// an invalid field), and etcd may be too old for it.
+    fn from_error(error: &Error) -> Option<Self> {
+        let (Error::WatchStartFailed(kube::Error::Api(status)) | Error::WatchFailed(kube::Error::Api(status))) = error
+        else {
+            return None;
+        };
+        let is_refused = matches!(status.code, 400 | 422) || status.message.contains("sendInitialEvents");
+        is_refused.then(|| Self::Refused(Said(status).to_string()))
+    }
+}
+
+impl Display for NotStreamed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(what) => f.write_str(what),
+            Self::Silent => write!(f, "a streamed list was silent for {SILENT_LIST:?}"),
+        }
+    }
+}
+
+/// What kind of trouble an error is.
+enum Trouble<'a> {
+    /// The watch's place in history is gone; a new list follows.
+    Desynced,
+    /// The server answers, but not with what was asked for.
+    Refused(&'a Status),
+    /// The server does not answer.
+    Away,
+}
+
+impl<'a> Trouble<'a> {
+    fn of(error: &'a Error) -> Self {
+        let (Error::InitialListFailed(kube::Error::Api(status))
+        | Error::WatchStartFailed(kube::Error::Api(status))
+        | Error::WatchFailed(kube::Error::Api(status))
+        | Error::WatchError(status)) = error
+        else {
+            return Self::Away;
+        };
+        if status.code == 410 {
+            Self::Desynced
+        } else {
+            Self::Refused(status)
+        }
+    }
+}
+
+/// What a server said, in one line.
+struct Said<'a>(&'a Status);
+
+impl Display for Said<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.0.code, self.0.reason, self.0.message.trim())
+    }
+}
+
+/// Growing pauses between tries: from a fifth of a second to 15 seconds, each up to a half shorter by chance, so that the
+/// nodes of a cluster do not come back all at once.
+#[derive(Debug, Default)]
+struct Retry {
+    failures: u32,
+}
+
+impl Retry {
+    const FIRST: Duration = Duration::from_millis(200);
+    const LONGEST: Duration = Duration::from_secs(15);
+
+    fn next(&mut self) -> Duration {
+        let full = Self::FIRST
+            .saturating_mul(1 << self.failures.min(16))
+            .min(Self::LONGEST);
+        self.failures += 1;
+        let chance = u32::from(RandomState::new().build_hasher().finish().to_le_bytes()[0]);
+        full.saturating_sub(full * chance / (2 * 255))
+    }
+
+    fn is_retrying(&self) -> bool {
+        self.failures > 0
+    }
+
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests;
