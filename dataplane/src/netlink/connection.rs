@@ -1,18 +1,20 @@
 //! The connection that reads and writes our table.
 
+mod replies;
+
 use std::collections::{BTreeSet, HashMap};
-use std::io;
 
 use super::NfFamily;
 use super::attribute::Writer;
 use super::decode::{self, Contents, Elements, Names, TableState};
-use super::encode::{Batch, Encoded, Opening, Operation, delete_table, encode};
+use super::encode::{Batch, Encoded, Opening, delete_table, encode};
 use super::error::NetlinkError;
 use super::message::Message;
-use super::socket::{Drained, Socket};
+use super::socket::Socket;
 use super::uapi::{self, elements, netlink, nft, set, table};
 use crate::table::{Holds, Name, Set, SetSpec, TABLE, Table};
 use crate::transaction::Transaction;
+use replies::{Replies, owned_by_another};
 
 /// How often the table is read again when it changes while it is read.
 const LOAD_ATTEMPTS: u32 = 10;
@@ -20,8 +22,8 @@ const LOAD_ATTEMPTS: u32 = 10;
 /// How often the elements of a set are read again when some are missing.
 const ELEMENT_ATTEMPTS: u32 = 20;
 
-/// How often a transaction is written again because the table's owner or the kernel's abilities were not as assumed.
-const OPENING_ATTEMPTS: u32 = 3;
+/// How often a transaction is written again because the kernel's abilities were not as assumed.
+const OPENING_ATTEMPTS: u32 = 2;
 
 /// Whether others may change our table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -353,10 +355,10 @@ impl Connection {
         }
     }
 
-    /// Whether writing again can help after this error about the table itself.
+    /// Whether writing again can help after this error.
     fn can_mend(&mut self, err: &NetlinkError) -> bool {
-        // A kernel before 6.9 does not know the flags, and refuses them only on the table.
-        let lacks_flags = err.errno() == Some(libc::EOPNOTSUPP) && self.flags() != 0;
+        // A kernel before 6.9 does not know all flags.
+        let lacks_flags = matches!(err, NetlinkError::FlagsRefused { .. }) && self.flags() != 0;
         if lacks_flags {
             self.can_persist = false;
         }
@@ -407,25 +409,9 @@ impl Connection {
     fn send(&mut self, encoded: &Encoded, expected_generation: Option<u32>) -> Result<Committed, NetlinkError> {
         self.socket.skip_sequences(encoded.sequence_count());
         self.socket.send(&encoded.bytes, "the transaction")?;
-        let mut replies = Replies {
-            encoded,
-            generation: None,
-            is_acknowledged: false,
-            refusals: Vec::new(),
-        };
+        let mut replies = Replies::to(encoded);
         let drained = self.socket.drain(|message| replies.message(message))?;
-        if let Some(first) = replies.refusals.iter().min_by_key(|refusal| refusal.place) {
-            let others = replies.refusals.len() - 1;
-            return Err(first.to_error(encoded, others, expected_generation));
-        }
-        if drained == Drained::WithLoss || !replies.is_acknowledged {
-            return Err(NetlinkError::OutcomeUnknown);
-        }
-        Ok(Committed {
-            generation: replies.generation,
-            bytes: encoded.bytes.len(),
-            operations: encoded.operations.len(),
-        })
+        replies.committed(drained, expected_generation)
     }
 
     /// Deletes any table with all that is in it. Whether it was there.
@@ -447,80 +433,5 @@ impl Connection {
     }
 }
 
-fn owned_by_another(family: NfFamily, name: &str, port_id: Option<u32>) -> NetlinkError {
-    NetlinkError::OwnedByAnother {
-        table: format!("{family} {name}"),
-        port_id,
-    }
-}
-
-/// The answers to one batch.
-struct Replies<'a> {
-    encoded: &'a Encoded,
-    generation: Option<u32>,
-    is_acknowledged: bool,
-    refusals: Vec<Refusal>,
-}
-
-/// One refused operation.
-struct Refusal {
-    /// 0 for the batch itself, then the operations.
-    place: usize,
-    errno: i32,
-    explanation: Option<String>,
-    /// Where in the message the culprit is.
-    offset: Option<usize>,
-}
-
-impl Replies<'_> {
-    fn message(&mut self, message: &Message<'_>) {
-        let place = message.sequence.wrapping_sub(self.encoded.first_sequence) as usize;
-        if place > self.encoded.operations.len() + 1 {
-            // An answer to something earlier.
-            return;
-        }
-        self.generation = self.generation.or(decode::generation(message));
-        let Some(answer) = message.answer() else { return };
-        if answer.errno == 0 {
-            self.is_acknowledged |= place == self.encoded.operations.len();
-        } else {
-            self.refusals.push(Refusal {
-                place,
-                errno: answer.errno,
-                explanation: answer.explanation.map(str::to_owned),
-                offset: answer.offset,
-            });
-        }
-    }
-}
-
-impl Refusal {
-    fn to_error(&self, encoded: &Encoded, others: usize, expected_generation: Option<u32>) -> NetlinkError {
-        let operation = self
-            .place
-            .checked_sub(1)
-            .and_then(|place| encoded.operations.get(place));
-        match (self.errno, operation, expected_generation) {
-            (libc::EPERM, None, _) => return NetlinkError::NotPermitted,
-            (libc::EPERM, Some((Operation::DeleteTable { family, name }, _)), _) => {
-                return owned_by_another(*family, name, None);
-            }
-            (libc::EPERM, Some(_), _) => return owned_by_another(NfFamily::Inet, TABLE, None),
-            (libc::ERESTART, None, Some(expected)) => return NetlinkError::StaleGeneration { expected },
-            _ => {}
-        }
-        let operation = match operation {
-            Some((operation, start)) => match self.offset.and_then(|offset| encoded.key_at(start + offset)) {
-                Some(key) => format!("{operation}, namely {key:?}"),
-                None => operation.to_string(),
-            },
-            None => "commit the transaction".to_owned(),
-        };
-        NetlinkError::Refused {
-            operation,
-            explanation: self.explanation.clone(),
-            others,
-            source: io::Error::from_raw_os_error(self.errno),
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -188,3 +188,31 @@ fn read_tuple(attributes: Attributes<'_>) -> Option<Tuple> {
         destination_port: protocol.find(uapi::PROTO_DST_PORT)?.be16()?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use fairlead_lab::{in_namespace, test_name};
+
+    use super::*;
+    use crate::netlink::tests::tables::everything;
+    use crate::netlink::{Connection, Ownership};
+    use crate::transaction::Transaction;
+
+    #[test]
+    fn the_kernel_leaves_other_protocols_out() {
+        in_namespace(test_name!(), || {
+            let mut connection = Connection::open(Ownership::Shared).unwrap();
+            connection.commit(&Transaction::load(&everything()), None).unwrap();
+            let socket = UdpSocket::bind("[::1]:0").unwrap();
+            socket.send_to(b"?", socket.local_addr().unwrap()).unwrap();
+            let mut conntrack = Conntrack::open().unwrap();
+            let mut count = |only| conntrack.dump(Family::V6, only).unwrap().len();
+            assert_eq!(
+                (count(None), count(Some(Protocol::Udp)), count(Some(Protocol::Sctp))),
+                (1, 1, 0)
+            );
+        });
+    }
+}

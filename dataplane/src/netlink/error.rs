@@ -31,6 +31,13 @@ pub enum NetlinkError {
         #[source]
         source: io::Error,
     },
+    /// The kernel refused the table's flags: it does not know them, or the table exists with others.
+    #[error("the kernel refused the flags of our table")]
+    FlagsRefused {
+        /// The kernel's code.
+        #[source]
+        source: io::Error,
+    },
     /// The process lacks `CAP_NET_ADMIN` in the network namespace.
     #[error("not permitted to change nf_tables: CAP_NET_ADMIN is missing")]
     NotPermitted,
@@ -83,6 +90,7 @@ impl NetlinkError {
         match self {
             Self::Socket { .. } => "SocketFailed",
             Self::Refused { .. } => "RefusedByKernel",
+            Self::FlagsRefused { .. } => "TableFlagsRefused",
             Self::NotPermitted => "NotPermitted",
             Self::OwnedByAnother { .. } => "TableOwnedByAnother",
             Self::StaleGeneration { .. } => "StaleGeneration",

@@ -108,7 +108,7 @@ pub(super) fn write(writer: &mut Writer, spec: &SetSpec) {
 fn write_field_lens(writer: &mut Writer, fields: &[FieldType]) {
     writer.nest(set::DESCRIPTION_FIELDS, |w| {
         for field in fields {
-            let len = u32::try_from(field.len()).expect("a field has at most 16 bytes");
+            let len = u32::try_from(field.width()).expect("a field has at most 16 bytes");
             w.nest(super::uapi::LIST_ELEMENT, |w| w.be32(set::FIELD_LEN, len));
         }
     });

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, UdpSocket};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use fairlead_dataplane::netlink::addresses::{self, AddressMonitor, InterfaceAddress};
 use fairlead_dataplane::netlink::conntrack::Conntrack;
@@ -91,6 +92,15 @@ fn stale_udp_entries_are_deleted_and_others_stay() {
     });
 }
 
+/// Waits until it is so.
+fn wait_for(mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "it took too long");
+        std::thread::yield_now();
+    }
+}
+
 fn ip(arguments: &[&str]) {
     let status = Command::new("ip").args(arguments).status().expect("ip is installed");
     assert!(status.success(), "ip {arguments:?}");
@@ -111,12 +121,11 @@ fn addresses_are_listed_and_their_changes_heard_of() {
                 .iter()
                 .any(|found| found.address.is_ipv6() && found.address.is_loopback())
         );
-        monitor.read().unwrap();
-        assert!(!monitor.read().unwrap());
 
-        ip(&["address", "add", "10.1.2.3/24", "dev", "lo"]);
-        assert!(monitor.read().unwrap());
+        // The kernel tells of IPv6 addresses when it gets round to it, of IPv4 at once.
         ip(&["address", "add", "fd00::5/64", "dev", "lo", "nodad"]);
+        wait_for(|| monitor.read().unwrap());
+        ip(&["address", "add", "10.1.2.3/24", "dev", "lo"]);
         assert!(monitor.read().unwrap());
         assert!(!monitor.read().unwrap());
         let new: Vec<InterfaceAddress> = addresses::list()

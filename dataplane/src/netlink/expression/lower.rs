@@ -190,7 +190,7 @@ pub(in crate::netlink) const fn nfproto(family: Family) -> u8 {
 
 /// How many registers a field fills.
 fn registers(kind: FieldType) -> u8 {
-    u8::try_from(kind.padded_len() / 4).expect("a field has at most 16 bytes")
+    u8::try_from(kind.padded_width() / 4).expect("a field has at most 16 bytes")
 }
 
 /// Where a field comes from.
