@@ -21,7 +21,10 @@ fn main() -> ExitCode {
         eprintln!("the benchmarks need network namespaces: {error}");
         return ExitCode::FAILURE;
     }
-    let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let chosen: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
     let runs = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == name);
     println!("{}\n", machine::describe());
     let parts: [(&str, fn()); 5] = [

@@ -193,32 +193,29 @@ impl Compiler {
         if before == after {
             return;
         }
-        let elements_of = |claim: &Option<Arc<Claim>>| claim.as_deref().map_or_else(Elements::default, elements);
-        self.replace_elements(elements_of(&before), elements_of(&after));
+        let elements_of = |claim: Option<&Arc<Claim>>| claim.map_or_else(Elements::default, |claim| elements(claim));
+        self.replace_elements(&elements_of(before.as_ref()), elements_of(after.as_ref()));
         self.masquerade_frontend(claim.frontend, after.map(|claim| claim.masquerade));
     }
 
-    fn replace_elements(&mut self, before: Elements, after: Elements) {
+    fn replace_elements(&mut self, before: &Elements, after: Elements) {
         for ((dispatch, family, count), exists) in self.picks.replace(&before.picks, &after.picks) {
             let chain = exists.then(|| dispatch.pick_chain(family, count));
             self.draft.put_chain(&dispatch.pick(family, count), chain);
         }
-        let kept: HashSet<(&Name, &Datum)> = match before.elements.is_empty() {
-            true => HashSet::new(),
-            false => after.elements.iter().map(|(set, key, _)| (set, key)).collect(),
+        let kept: HashSet<(&Name, &Datum)> = if before.keys.is_empty() {
+            HashSet::new()
+        } else {
+            after.keys.iter().map(|(set, key, _)| (set, key)).collect()
         };
-        for (set, key, _) in before
-            .elements
-            .iter()
-            .filter(|(set, key, _)| !kept.contains(&(set, key)))
-        {
+        for (set, key, _) in before.keys.iter().filter(|(set, key, _)| !kept.contains(&(set, key))) {
             self.draft.put(set, *key, None);
         }
         for (set, range) in before.ranges.iter().filter(|range| !after.ranges.contains(range)) {
             self.draft.put_range(set, *range, false);
         }
         drop(kept);
-        for (set, key, value) in after.elements {
+        for (set, key, value) in after.keys {
             self.draft.put(&set, key, Some(value));
         }
         for (set, range) in after.ranges {

@@ -10,8 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 use fairlead_model::{Family, Protocol};
 
 use crate::table::{
-    Chain, ChainKind, Datum, Field, FieldType, FieldValue, HookPoint, Name, Rule, Set, SetData,
-    Statement, Table, Value, Verdict, element_text, range_text,
+    Chain, ChainKind, Datum, Field, FieldType, FieldValue, HookPoint, Name, Rule, Set, SetData, Statement, Table,
+    Value, Verdict, element_text, range_text,
 };
 
 /// The first packet of a connection.
@@ -455,7 +455,7 @@ fn key_of(fields: &[Field], state: &State<'_>, slot: u32) -> Option<Datum> {
 fn is_within(types: &[FieldType], key: &Datum, (first, last): &(Datum, Datum)) -> bool {
     let mut offset = 0;
     types.iter().all(|kind| {
-        let field = offset..offset + kind.padded_len().min(key.as_bytes().len());
+        let field = offset..offset + kind.padded_width().min(key.as_bytes().len());
         offset = field.end;
         let slice = |datum: &Datum| datum.as_bytes().get(field.clone()).map(<[u8]>::to_vec);
         slice(first) <= slice(key) && slice(key) <= slice(last)

@@ -111,6 +111,7 @@ impl Dispatch {
     }
 
     /// The dispatch whose pick chains this one leads to: two that share a map of endpoints share these too.
+    #[must_use]
     pub const fn picks_as(self) -> Self {
         match self {
             Self::LocalServices => Self::Services,
@@ -201,7 +202,10 @@ macro_rules! fields {
 pub fn set_spec(name: &str) -> Option<SetSpec> {
     use SetData::{Fields, Nothing, Verdict};
     let port: &'static [FieldType] = &[FieldType::InetService];
-    if ["masquerade_nodeports_", "vip4/", "vip6/"].iter().any(|prefix| name.starts_with(prefix)) {
+    if ["masquerade_nodeports_", "vip4/", "vip6/"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+    {
         return Some(SetSpec {
             key: port,
             data: Verdict,

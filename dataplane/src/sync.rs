@@ -44,7 +44,10 @@ pub struct Report {
 impl Dataplane {
     /// Connects to the kernel. Changes nothing yet.
     pub fn open(ownership: Ownership) -> Result<Self, NetlinkError> {
-        Ok(Self { connection: Connection::open(ownership)?, loaded: None })
+        Ok(Self {
+            connection: Connection::open(ownership)?,
+            loaded: None,
+        })
     }
 
     /// The port id that the kernel shows as the writer of our changes.
@@ -69,7 +72,10 @@ impl Dataplane {
     fn snapshot(&mut self) -> Result<Snapshot, NetlinkError> {
         let loaded = self.connection.load()?;
         let generation = loaded.as_ref().map(|loaded| loaded.generation);
-        Ok(Snapshot { table: loaded.and_then(readable).map(Arc::new), generation })
+        Ok(Snapshot {
+            table: loaded.and_then(readable).map(Arc::new),
+            generation,
+        })
     }
 
     /// Commits what changed since the last commit. If the kernel refuses it, everything is compared with what is really
@@ -103,14 +109,28 @@ impl Dataplane {
         }
     }
 
-    fn write(&mut self, transaction: &Transaction, generation: Option<u32>, is_full: bool) -> Result<Report, NetlinkError> {
+    fn write(
+        &mut self,
+        transaction: &Transaction,
+        generation: Option<u32>,
+        is_full: bool,
+    ) -> Result<Report, NetlinkError> {
         if transaction.is_empty() {
-            return Ok(Report { is_full, ..Report::default() });
+            return Ok(Report {
+                is_full,
+                ..Report::default()
+            });
         }
         let began = Instant::now();
         let committed = self.connection.commit(transaction, generation)?;
         let (added, deleted) = transaction.element_counts();
-        Ok(Report { is_full, added, deleted, bytes: committed.bytes, duration: began.elapsed() })
+        Ok(Report {
+            is_full,
+            added,
+            deleted,
+            bytes: committed.bytes,
+            duration: began.elapsed(),
+        })
     }
 }
 

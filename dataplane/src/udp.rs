@@ -23,14 +23,20 @@ impl UdpServices {
             for family in Family::ALL {
                 let selection = select(port, family);
                 let serving = selection.candidates.iter().filter(|candidate| candidate.is_serving);
-                let serving: HashSet<_> =
-                    serving.map(|c| SocketAddr::new(c.backend.address, c.backend.port)).collect();
+                let serving: HashSet<_> = serving
+                    .map(|c| SocketAddr::new(c.backend.address, c.backend.port))
+                    .collect();
                 if serving.is_empty() {
                     continue;
                 }
-                let all = service.cluster_ips.iter().chain(&service.external_ips).chain(&service.load_balancer_ips);
+                let all = service
+                    .cluster_ips
+                    .iter()
+                    .chain(&service.external_ips)
+                    .chain(&service.load_balancer_ips);
                 for address in all.filter(|address| Family::of(**address) == family) {
-                    self.addresses.insert(SocketAddr::new(*address, port.port), serving.clone());
+                    self.addresses
+                        .insert(SocketAddr::new(*address, port.port), serving.clone());
                 }
                 if let Some(node_port) = port.node_port {
                     self.node_ports.insert((family, node_port), serving);
@@ -61,7 +67,11 @@ mod tests {
     fn candidate(address: &str, is_serving: bool) -> Candidate {
         let address: SocketAddr = address.parse().unwrap();
         Candidate {
-            backend: Backend { address: address.ip(), port: address.port(), is_local: false },
+            backend: Backend {
+                address: address.ip(),
+                port: address.port(),
+                is_local: false,
+            },
             node: None,
             zone: None,
             is_serving,
@@ -72,7 +82,12 @@ mod tests {
     }
 
     fn services(v4: &[(&str, bool)], v6: &[(&str, bool)]) -> UdpServices {
-        let port = |protocol| ServicePort { name: "".into(), protocol, port: 53, node_port: Some(30053) };
+        let port = |protocol| ServicePort {
+            name: "".into(),
+            protocol,
+            port: 53,
+            node_port: Some(30053),
+        };
         let service = Service {
             name: ServiceName::new("kube-system", "dns"),
             cluster_ips: vec!["10.96.0.10".parse().unwrap(), "fd00::a".parse().unwrap()],
@@ -88,14 +103,22 @@ mod tests {
         let mut services = UdpServices::default();
         services.add(&service, |_, family| {
             let all = if family == Family::V4 { v4 } else { v6 };
-            Selection { candidates: all.iter().map(|(address, serves)| candidate(address, *serves)).collect() }
+            Selection {
+                candidates: all
+                    .iter()
+                    .map(|(address, serves)| candidate(address, *serves))
+                    .collect(),
+            }
         });
         services
     }
 
     #[test]
     fn a_flow_to_an_endpoint_that_does_not_serve_is_stale() {
-        let services = services(&[("10.244.1.1:5353", true), ("10.244.1.2:5353", false)], &[("[fd01::1]:5353", true)]);
+        let services = services(
+            &[("10.244.1.1:5353", true), ("10.244.1.2:5353", false)],
+            &[("[fd01::1]:5353", true)],
+        );
         let is_stale = |to: &str, from: &str| services.is_stale(to.parse().unwrap(), from.parse().unwrap());
         assert!(!is_stale("10.96.0.10:53", "10.244.1.1:5353"));
         assert!(is_stale("10.96.0.10:53", "10.244.1.2:5353"));
@@ -104,7 +127,10 @@ mod tests {
         assert!(is_stale("172.30.0.11:30053", "10.244.9.9:5353"));
         assert!(is_stale("[fd00::a]:53", "[fd01::2]:5353"));
         assert!(!is_stale("[fd00:172:30::11]:30053", "[fd01::1]:5353"));
-        assert!(!is_stale("10.96.0.10:54", "10.244.9.9:5353"), "not a port of the Service");
+        assert!(
+            !is_stale("10.96.0.10:54", "10.244.9.9:5353"),
+            "not a port of the Service"
+        );
         assert!(!is_stale("8.8.8.8:53", "8.8.8.8:53"), "not a Service");
     }
 

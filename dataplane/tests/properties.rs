@@ -1,6 +1,8 @@
 //! Random sequences of changes: what is written step by step equals what is compiled afresh, and every packet goes where
 //! kube-proxy would send it.
 
+#[path = "world/reference.rs"]
+mod reference;
 mod world;
 
 use std::collections::BTreeSet;
@@ -9,10 +11,11 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use fairlead_dataplane::evaluate::{Packet, evaluate};
+use fairlead_dataplane::table::Table;
 use fairlead_dataplane::transaction::{Transaction, diff};
+use reference::{attempts, expected, host_addresses};
 use world::generate::{change, world};
 use world::normal_form::normal_form;
-use world::reference::{attempts, expected};
 
 proptest! {
     #[test]
@@ -21,10 +24,10 @@ proptest! {
         changes in prop::collection::vec(change(), 0..12),
     ) {
         let mut compiler = world.compile(None);
-        let mut loaded = Default::default();
+        let mut loaded = Table::default();
         let first = compiler.reconcile(None);
         prop_assert_eq!(&first, &Transaction::load(compiler.table()));
-        fairlead_dataplane::table::Table::apply(&mut loaded, &first);
+        loaded.apply(&first);
         for change in changes {
             let name = world.apply(change);
             world.refresh(&mut compiler, &name);
@@ -47,7 +50,7 @@ proptest! {
     #[test]
     fn a_packet_goes_where_kube_proxy_sends_it(world in world()) {
         let compiler = world.compile(None);
-        let host: BTreeSet<_> = world::host_addresses().into_iter().collect();
+        let host: BTreeSet<_> = host_addresses().into_iter().collect();
         for attempt in attempts() {
             let (source, destination, protocol) = (attempt.source, attempt.destination, attempt.protocol);
             let packet = Packet { source, destination, protocol, interface: None };

@@ -169,6 +169,16 @@ impl Cluster {
         self.slices.get(service).into_iter().flatten().map(Arc::as_ref)
     }
 
+    /// How many objects of each kind there are.
+    pub fn counts(&self) -> [(&'static str, usize); 4] {
+        [
+            ("Service", self.services.len()),
+            ("EndpointSlice", self.slice_by_name.len()),
+            ("Node", usize::from(self.node.is_some())),
+            ("ServiceCIDR", self.service_cidrs.len()),
+        ]
+    }
+
     /// The own node, if its Node object is known.
     pub fn node(&self) -> Option<&Node> {
         self.node.as_ref()

@@ -15,13 +15,24 @@ pub(crate) struct Cost {
 pub(crate) fn measure<T>(run: impl FnOnce() -> T) -> (T, Cost) {
     let (cpu, wall) = (cpu_time(), Instant::now());
     let value = run();
-    (value, Cost { wall: wall.elapsed(), cpu: cpu_time().saturating_sub(cpu) })
+    (
+        value,
+        Cost {
+            wall: wall.elapsed(),
+            cpu: cpu_time().saturating_sub(cpu),
+        },
+    )
 }
 
 fn cpu_time() -> Duration {
     // Nanoseconds on a processor, nanoseconds waiting for one, time slices.
     let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    Duration::from_nanos(text.split_whitespace().next().and_then(|field| field.parse().ok()).unwrap_or(0))
+    Duration::from_nanos(
+        text.split_whitespace()
+            .next()
+            .and_then(|field| field.parse().ok())
+            .unwrap_or(0),
+    )
 }
 
 /// The value below which `percent` per cent of the values lie.
@@ -34,5 +45,11 @@ pub(crate) fn percentile(values: &mut [Duration], percent: usize) -> Duration {
 /// In milliseconds with as many digits as mean something.
 pub(crate) fn ms(duration: Duration) -> String {
     let ms = duration.as_secs_f64() * 1000.0;
-    if ms >= 100.0 { format!("{ms:.0} ms") } else if ms >= 1.0 { format!("{ms:.1} ms") } else { format!("{ms:.3} ms") }
+    if ms >= 100.0 {
+        format!("{ms:.0} ms")
+    } else if ms >= 1.0 {
+        format!("{ms:.1} ms")
+    } else {
+        format!("{ms:.3} ms")
+    }
 }

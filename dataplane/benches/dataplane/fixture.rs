@@ -24,12 +24,14 @@ pub(crate) fn cluster_ip(index: u32) -> Ipv4Addr {
 }
 
 impl Cluster {
-    /// `services` ClusterIP Services with one TCP port and `endpoints` endpoints each; every third endpoint is on this node.
+    /// `services` Services of type `ClusterIP` with one TCP port and `endpoints` endpoints each; every third endpoint is on this node.
     pub(crate) fn new(services: u32, endpoints: u32) -> Self {
         let indexes = 0..services;
         Self {
             services: indexes.clone().map(service).collect(),
-            slices: indexes.map(|index| slice(index, index * endpoints..(index + 1) * endpoints)).collect(),
+            slices: indexes
+                .map(|index| slice(index, index * endpoints..(index + 1) * endpoints))
+                .collect(),
         }
     }
 
@@ -49,9 +51,18 @@ impl Cluster {
 
     /// Brings one Service up to date.
     pub(crate) fn refresh(&self, compiler: &mut Compiler, index: usize) {
-        let here = Here { node: "node-1", zone: None };
+        let here = Here {
+            node: "node-1",
+            zone: None,
+        };
         compiler.set_service(&self.services[index], |port, family| {
-            select(std::iter::once(&self.slices[index]), &port.name, port.protocol, family, here)
+            select(
+                std::iter::once(&self.slices[index]),
+                &port.name,
+                port.protocol,
+                family,
+                here,
+            )
         });
     }
 }
@@ -59,7 +70,10 @@ impl Cluster {
 /// The configuration of a node that knows the cluster's pods.
 pub(crate) fn options() -> Options {
     let pods = LocalPods::Cidrs(vec!["10.244.0.0/16".parse().expect("a network")]);
-    Options { local_pods: pods, masquerade_all: false }
+    Options {
+        local_pods: pods,
+        masquerade_all: false,
+    }
 }
 
 fn name(index: u32) -> ServiceName {
@@ -73,7 +87,12 @@ fn service(index: u32) -> Service {
         external_ips: Vec::new(),
         load_balancer_ips: Vec::new(),
         source_ranges: Vec::new(),
-        ports: vec![ServicePort { name: "http".into(), protocol: Protocol::Tcp, port: 80, node_port: None }],
+        ports: vec![ServicePort {
+            name: "http".into(),
+            protocol: Protocol::Tcp,
+            port: 80,
+            node_port: None,
+        }],
         affinity: None,
         internal_policy: TrafficPolicy::Cluster,
         external_policy: TrafficPolicy::Cluster,
@@ -83,10 +102,17 @@ fn service(index: u32) -> Service {
 
 fn slice(index: u32, endpoints: std::ops::Range<u32>) -> EndpointSlice {
     EndpointSlice {
-        name: SliceName { namespace: "default".into(), name: format!("service-{index}-abcde").into() },
+        name: SliceName {
+            namespace: "default".into(),
+            name: format!("service-{index}-abcde").into(),
+        },
         service: name(index),
         family: Family::V4,
-        ports: vec![SlicePort { name: "http".into(), protocol: Protocol::Tcp, port: 8080 }],
+        ports: vec![SlicePort {
+            name: "http".into(),
+            protocol: Protocol::Tcp,
+            port: 8080,
+        }],
         endpoints: endpoints.map(endpoint).collect(),
         last_change_trigger_micros: None,
     }
@@ -99,7 +125,11 @@ fn endpoint(number: u32) -> Endpoint {
         is_ready: true,
         is_serving: true,
         is_terminating: false,
-        node: Some(if number % 3 == 0 { "node-1".into() } else { "node-2".into() }),
+        node: Some(if number.is_multiple_of(3) {
+            "node-1".into()
+        } else {
+            "node-2".into()
+        }),
         zone: None,
         node_hints: Arc::default(),
         zone_hints: Arc::default(),

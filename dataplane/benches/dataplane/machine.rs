@@ -8,10 +8,17 @@ pub(crate) fn describe() -> String {
     let cpu_info = read("/proc/cpuinfo");
     let field = |text: &str, name: &str| {
         let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-        line.split_once(':').map_or_else(|| "unknown".to_owned(), |(_, value)| value.trim().to_owned())
+        line.split_once(':')
+            .map_or_else(|| "unknown".to_owned(), |(_, value)| value.trim().to_owned())
     };
     let cores = cpu_info.lines().filter(|line| line.starts_with("processor")).count();
     let memory = field(&read("/proc/meminfo"), "MemTotal");
     let kernel = read("/proc/sys/kernel/osrelease");
-    format!("Machine: {} × {}, {} memory, Linux {}", cores, field(&cpu_info, "model name"), memory, kernel.trim())
+    format!(
+        "Machine: {} × {}, {} memory, Linux {}",
+        cores,
+        field(&cpu_info, "model name"),
+        memory,
+        kernel.trim()
+    )
 }

@@ -27,8 +27,14 @@ pub(crate) fn first_packet() {
     for services in [10, 100, 1_000, 10_000, 50_000] {
         let lab = Lab::with_nodes(2).expect("a lab");
         let (with_services, with_rule) = (lab.node(1), lab.node(2));
-        let ours = Pair::new(with_services.add_pod("ask").expect("a pod"), with_services.add_pod("answer").expect("a pod"));
-        let bare = Pair::new(with_rule.add_pod("ask").expect("a pod"), with_rule.add_pod("answer").expect("a pod"));
+        let ours = Pair::new(
+            with_services.add_pod("ask").expect("a pod"),
+            with_services.add_pod("answer").expect("a pod"),
+        );
+        let bare = Pair::new(
+            with_rule.add_pod("ask").expect("a pod"),
+            with_rule.add_pod("answer").expect("a pod"),
+        );
         let vip = cluster_ip(services / 2);
         // Both values live until the end: they own their tables.
         let _dataplane = with_services.run(|| load_services(services, vip, ours.answers));
@@ -66,7 +72,11 @@ struct Pair {
 impl Pair {
     fn new(asks: Pod, answers: Pod) -> Self {
         let address = answers.addresses().v4;
-        Self { asks, answers: address, _server: Echo::start(answers) }
+        Self {
+            asks,
+            answers: address,
+            _server: Echo::start(answers),
+        }
     }
 
     /// Time from sending the first packet of a new flow to its answer.
@@ -104,7 +114,10 @@ impl Echo {
                 }
             }
         });
-        Self { pod, thread: Some(thread) }
+        Self {
+            pod,
+            thread: Some(thread),
+        }
     }
 }
 
@@ -124,11 +137,27 @@ impl Drop for Echo {
 fn load_services(services: u32, vip: Ipv4Addr, endpoint: Ipv4Addr) -> Dataplane {
     let cluster = Cluster::new(services, 2);
     let mut compiler: Compiler = cluster.compile(None);
-    let asked = cluster.services.iter().find(|service| service.cluster_ips == [IpAddr::V4(vip)]).expect("it is one of them");
-    let port = ServicePort { name: "echo".into(), protocol: Protocol::Udp, port: 80, node_port: None };
-    let asked = Service { ports: vec![port], ..asked.clone() };
+    let asked = cluster
+        .services
+        .iter()
+        .find(|service| service.cluster_ips == [IpAddr::V4(vip)])
+        .expect("it is one of them");
+    let port = ServicePort {
+        name: "echo".into(),
+        protocol: Protocol::Udp,
+        port: 80,
+        node_port: None,
+    };
+    let asked = Service {
+        ports: vec![port],
+        ..asked.clone()
+    };
     compiler.set_service(&asked, |_, family| {
-        let backend = Backend { address: endpoint.into(), port: PORT, is_local: true };
+        let backend = Backend {
+            address: endpoint.into(),
+            port: PORT,
+            is_local: true,
+        };
         let candidate = Candidate {
             backend,
             node: None,
@@ -138,7 +167,13 @@ fn load_services(services: u32, vip: Ipv4Addr, endpoint: Ipv4Addr) -> Dataplane 
             cluster: Standing::Chosen,
             local: Standing::Chosen,
         };
-        Selection { candidates: if family == Family::V4 { vec![candidate] } else { Vec::new() } }
+        Selection {
+            candidates: if family == Family::V4 {
+                vec![candidate]
+            } else {
+                Vec::new()
+            },
+        }
     });
     let mut dataplane = Dataplane::open(Ownership::Owned).expect("nf_tables");
     dataplane.reconcile(&mut compiler).expect("the kernel takes it");
@@ -147,12 +182,24 @@ fn load_services(services: u32, vip: Ipv4Addr, endpoint: Ipv4Addr) -> Dataplane 
 
 /// `meta l4proto udp dnat ip to …` and nothing else.
 fn load_rule(endpoint: Ipv4Addr) -> Connection {
-    let hook = Hook { kind: ChainKind::Nat, point: HookPoint::Prerouting, priority: -100 };
+    let hook = Hook {
+        kind: ChainKind::Nat,
+        point: HookPoint::Prerouting,
+        priority: -100,
+    };
     let dnat = Statement::Dnat(SocketAddr::new(endpoint.into(), PORT));
     let rules = vec![Rule(vec![Statement::L4Proto(Protocol::Udp), dnat])];
     let mut table = Table::default();
-    table.chains.insert("bare".into(), Chain { hook: Some(hook), rules });
+    table.chains.insert(
+        "bare".into(),
+        Chain {
+            hook: Some(hook),
+            rules,
+        },
+    );
     let mut connection = Connection::open(Ownership::Owned).expect("nf_tables");
-    connection.commit(&Transaction::load(&table), None).expect("the kernel takes it");
+    connection
+        .commit(&Transaction::load(&table), None)
+        .expect("the kernel takes it");
     connection
 }

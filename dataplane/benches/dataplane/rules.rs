@@ -100,12 +100,12 @@ pub(crate) fn change() {
             // Every second turn takes away what the turn before has added.
             one_change("an endpoint comes or goes", &mut |cluster, index, _| {
                 let slice = &mut cluster.slices[index];
-                match slice.endpoints.len() > usize::try_from(endpoints).expect("few endpoints") {
-                    true => drop(slice.endpoints.pop()),
-                    false => {
-                        let more = Cluster::new(1, endpoints + 1).slices.remove(0).endpoints.remove(0);
-                        slice.endpoints.push(more);
-                    }
+                if slice.endpoints.len() > usize::try_from(endpoints).expect("few endpoints") {
+                    slice.endpoints.pop();
+                } else {
+                    slice
+                        .endpoints
+                        .push(Cluster::new(1, endpoints + 1).slices.remove(0).endpoints.remove(0));
                 }
             });
         });

@@ -12,7 +12,7 @@ use crate::table::{Datum, DatumBuilder, Name, Value, Verdict};
 /// Elements of sets and maps, and the pick chains that they lead to.
 #[derive(Debug, Default)]
 pub(super) struct Elements {
-    pub(super) elements: Vec<(Name, Datum, Value)>,
+    pub(super) keys: Vec<(Name, Datum, Value)>,
     pub(super) ranges: Vec<(Name, (Datum, Datum))>,
     pub(super) picks: Vec<(Dispatch, Family, u32)>,
 }
@@ -91,7 +91,7 @@ pub(super) fn elements(claim: &Claim) -> Elements {
 
 impl Elements {
     fn refuse(&mut self, claim: &Claim, verdict: Verdict) {
-        self.elements.push((
+        self.keys.push((
             claim.frontend.no_endpoints(),
             claim.frontend.key(),
             Value::Verdict(verdict),
@@ -105,25 +105,24 @@ impl Elements {
             affine_chain(target, choice)
         } else {
             let map = dispatch.endpoints(target.family);
-            self.elements.reserve(endpoints.len() + 1);
+            self.keys.reserve(endpoints.len() + 1);
             for (slot, endpoint) in (0..).zip(endpoints) {
                 let data = Value::Data(endpoint_data(*endpoint));
-                self.elements
-                    .push((Name::clone(&map), claim.frontend.slot_key(slot), data));
+                self.keys.push((Name::clone(&map), claim.frontend.slot_key(slot), data));
             }
             let count = u32::try_from(endpoints.len()).expect("a Service has fewer than 2^32 endpoints");
             self.picks.push((dispatch.picks_as(), target.family, count));
             dispatch.pick(target.family, count)
         };
         let verdict = Value::Verdict(Verdict::Goto(chain));
-        self.elements
+        self.keys
             .push((dispatch.map(target.family), claim.frontend.key(), verdict));
     }
 
     fn guard(&mut self, claim: &Claim) {
         let Some(sources) = &claim.sources else { return };
         let family = claim.frontend.family();
-        self.elements
+        self.keys
             .push((suffixed("guarded", family), claim.frontend.key(), Value::Nothing));
         let ranges = suffixed("source_ranges", family);
         for (first, last) in sources.iter() {

@@ -49,7 +49,8 @@ impl Compiler {
             }
             Frontend::NodePort(family, protocol, port) => {
                 let value = masquerade.map(|masquerade| Value::Verdict(masquerade.verdict(family)));
-                self.draft.put(&masquerade_nodeports(protocol, family), Datum::port(port), value);
+                self.draft
+                    .put(&masquerade_nodeports(protocol, family), Datum::port(port), value);
             }
         }
     }

@@ -20,10 +20,7 @@ fn local_pods_by_interface() {
         masquerade_all: false,
     });
     let chains = ["services", "masquerade_host", "masquerade_cluster_ip4", "node_ports6"];
-    let text: String = chains
-        .iter()
-        .map(|name| format!("{name}\n{}", table.chains[*name]))
-        .collect();
+    let text = chains.map(|name| format!("{name}\n{}", table.chains[name])).concat();
     insta::assert_snapshot!(text);
 }
 

@@ -14,7 +14,11 @@ impl Table {
             .map(|name| format!("{name}: the name is longer than {LONGEST_NAME} bytes"))
             .collect();
         for (name, chain) in &self.chains {
-            for (rule, statement) in chain.rules.iter().flat_map(|rule| rule.0.iter().map(move |s| (rule, s))) {
+            for (rule, statement) in chain
+                .rules
+                .iter()
+                .flat_map(|rule| rule.0.iter().map(move |s| (rule, s)))
+            {
                 if let Some(flaw) = self.check_statement(statement) {
                     flaws.push(format!("chain {name}: {rule}: {flaw}"));
                 }
@@ -32,7 +36,9 @@ impl Table {
             Statement::Verdict(verdict) => return self.check_verdict(verdict),
             _ => return None,
         };
-        let Some(spec) = self.sets.get(set).map(|set| set.spec) else { return Some(format!("there is no set {set}")) };
+        let Some(spec) = self.sets.get(set).map(|set| set.spec) else {
+            return Some(format!("there is no set {set}"));
+        };
         let key: Vec<FieldType> = key.iter().map(|field| field.kind()).collect();
         (spec.key != key).then(|| format!("the key of {set} has other fields"))
     }
@@ -60,7 +66,8 @@ impl Table {
                 (Value::Verdict(verdict), SetData::Verdict) => {
                     self.check_verdict(verdict).into_iter().for_each(&mut flaw);
                 }
-                (Value::Data(data), SetData::Fields(fields)) if data.as_bytes().len() == FieldType::key_len(fields) => {}
+                (Value::Data(data), SetData::Fields(fields)) if data.as_bytes().len() == FieldType::key_len(fields) => {
+                }
                 _ => flaw(format!("{key:?} maps to a value of another type")),
             }
         }

@@ -22,7 +22,7 @@ pub enum FieldType {
 
 impl FieldType {
     /// Length in bytes where the field is the whole key.
-    pub const fn len(self) -> usize {
+    pub const fn width(self) -> usize {
         match self {
             Self::Ipv4Addr | Self::Slot => 4,
             Self::Ipv6Addr => 16,
@@ -32,15 +32,15 @@ impl FieldType {
     }
 
     /// Length in bytes within a concatenation, where each field fills whole registers.
-    pub const fn padded_len(self) -> usize {
-        self.len().next_multiple_of(4)
+    pub const fn padded_width(self) -> usize {
+        self.width().next_multiple_of(4)
     }
 
     /// Length in bytes of a key of these fields.
     pub fn key_len(fields: &[Self]) -> usize {
         match fields {
-            [only] => only.len(),
-            fields => fields.iter().map(|field| field.padded_len()).sum(),
+            [only] => only.width(),
+            fields => fields.iter().map(|field| field.padded_width()).sum(),
         }
     }
 }
@@ -100,7 +100,7 @@ impl Datum {
     pub fn fields<'a>(&'a self, types: &'a [FieldType]) -> impl Iterator<Item = FieldValue> + 'a {
         let mut rest = self.as_bytes();
         types.iter().map(move |kind| {
-            let taken = rest.len().min(kind.padded_len());
+            let taken = rest.len().min(kind.padded_width());
             let (field, after) = rest.split_at(taken);
             rest = after;
             FieldValue::from_bytes(*kind, field)

@@ -66,7 +66,7 @@ pub enum Statement {
     Dnat(SocketAddr),
     /// `masquerade fully-random`
     Masquerade,
-    /// `reject`: ICMP or ICMPv6 port unreachable
+    /// `reject`: ICMP (or `ICMPv6`) port unreachable
     Reject,
     /// `drop`, `return`, `jump other`, `goto other`
     Verdict(Verdict),

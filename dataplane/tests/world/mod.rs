@@ -1,19 +1,17 @@
 //! Random clusters, small enough that things clash, and what kube-proxy would do in them.
-#![expect(dead_code, reason = "each test target uses its own part")]
 
 pub(crate) mod generate;
 pub(crate) mod normal_form;
-pub(crate) mod reference;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use fairlead_dataplane::compile::Compiler;
 use fairlead_dataplane::program::{LocalPods, Options};
 use fairlead_dataplane::table::Table;
 use fairlead_model::select::Here;
-use fairlead_model::{EndpointSlice, Protocol, Service, ServiceName, SliceName, select};
+use fairlead_model::{EndpointSlice, Service, ServiceName, SliceName, select};
 
 /// The node that everything is seen from.
 pub(crate) const NODE: &str = "node-1";
@@ -35,14 +33,6 @@ pub(crate) enum Change {
     RemoveService(ServiceName),
     SetSlice(EndpointSlice),
     RemoveSlice(SliceName),
-}
-
-/// A connection attempt.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Attempt {
-    pub(crate) source: IpAddr,
-    pub(crate) destination: SocketAddr,
-    pub(crate) protocol: Protocol,
 }
 
 impl World {
@@ -72,7 +62,10 @@ impl World {
 
     /// Brings one Service of the compiler up to date.
     pub(crate) fn refresh(&self, compiler: &mut Compiler, name: &ServiceName) {
-        let here = Here { node: NODE, zone: Some(ZONE) };
+        let here = Here {
+            node: NODE,
+            zone: Some(ZONE),
+        };
         match self.services.get(name) {
             Some(service) => compiler.set_service(service, |port, family| {
                 let slices = self.slices.values().filter(|slice| slice.service == *name);
@@ -96,21 +89,23 @@ impl World {
 
 /// The node's addresses that accept node ports.
 pub(crate) fn node_ips() -> Vec<IpAddr> {
-    ["172.30.0.11", "fd00:172:30::11"].map(|address| address.parse().unwrap()).into()
-}
-
-/// Every address of the host.
-pub(crate) fn host_addresses() -> Vec<IpAddr> {
-    let others = ["127.0.0.1", "::1", "10.244.1.254", "fd00:10:244:1::fe"].map(|address| address.parse().unwrap());
-    node_ips().into_iter().chain(others).collect()
+    ["172.30.0.11", "fd00:172:30::11"]
+        .map(|address| address.parse().unwrap())
+        .into()
 }
 
 pub(crate) fn service_cidrs() -> Vec<ipnet::IpNet> {
-    ["10.96.0.0/24", "fd00:10:96::/120"].map(|net| net.parse().unwrap()).into()
+    ["10.96.0.0/24", "fd00:10:96::/120"]
+        .map(|net| net.parse().unwrap())
+        .into()
 }
 
 /// The ways to recognise local pods that a random world may have.
 pub(crate) fn pod_options() -> Vec<LocalPods> {
     let both = ["10.244.0.0/16", "fd00:10:244::/48"].map(|net| net.parse().unwrap());
-    vec![LocalPods::Cidrs(both.into()), LocalPods::Cidrs(both[..1].into()), LocalPods::Unknown]
+    vec![
+        LocalPods::Cidrs(both.into()),
+        LocalPods::Cidrs(both[..1].into()),
+        LocalPods::Unknown,
+    ]
 }

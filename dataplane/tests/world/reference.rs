@@ -8,7 +8,21 @@ use fairlead_dataplane::evaluate::{Endpoint as Sent, Outcome};
 use fairlead_dataplane::program::LocalPods;
 use fairlead_model::{Endpoint, Family, Protocol, Service, ServicePort, TrafficPolicy};
 
-use super::{Attempt, NODE, World, ZONE, host_addresses, node_ips, service_cidrs};
+use crate::world::{NODE, World, ZONE, node_ips, service_cidrs};
+
+/// A connection attempt.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt {
+    pub(crate) source: IpAddr,
+    pub(crate) destination: SocketAddr,
+    pub(crate) protocol: Protocol,
+}
+
+/// Every address of the host.
+pub(crate) fn host_addresses() -> Vec<IpAddr> {
+    let others = ["127.0.0.1", "::1", "10.244.1.254", "fd00:10:244:1::fe"].map(|address| address.parse().unwrap());
+    node_ips().into_iter().chain(others).collect()
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -51,17 +65,30 @@ fn find<'a>(world: &'a World, attempt: &Attempt) -> Option<Found<'a>> {
     });
     by_address.or_else(|| {
         let is_node = node_ips().contains(&address);
-        let (service, port) =
-            ports.iter().find(|(_, port)| is_node && port.node_port == Some(attempt.destination.port()))?;
-        Some(Found { service, port, kind: Kind::NodePort })
+        let (service, port) = ports
+            .iter()
+            .find(|(_, port)| is_node && port.node_port == Some(attempt.destination.port()))?;
+        Some(Found {
+            service,
+            port,
+            kind: Kind::NodePort,
+        })
     })
 }
 
 /// Every endpoint of a port, each address once: one that does not terminate beats one that does, then ready beats not ready.
 fn endpoints(world: &World, found: &Found<'_>, family: Family) -> Vec<(SocketAddr, Endpoint)> {
     let mut all: Vec<(SocketAddr, Endpoint)> = Vec::new();
-    for slice in world.slices.values().filter(|s| s.service == found.service.name && s.family == family) {
-        for port in slice.ports.iter().filter(|p| p.name == found.port.name && p.protocol == found.port.protocol) {
+    for slice in world
+        .slices
+        .values()
+        .filter(|s| s.service == found.service.name && s.family == family)
+    {
+        for port in slice
+            .ports
+            .iter()
+            .filter(|p| p.name == found.port.name && p.protocol == found.port.protocol)
+        {
             for endpoint in &slice.endpoints {
                 let address = SocketAddr::new(endpoint.address, port.port);
                 match all.iter_mut().find(|(other, _)| *other == address) {
@@ -88,7 +115,10 @@ fn ready_or_terminating(all: &[(SocketAddr, Endpoint)]) -> Vec<(SocketAddr, Endp
     if !ready.is_empty() {
         return ready;
     }
-    all.iter().filter(|(_, e)| e.is_serving && e.is_terminating).cloned().collect()
+    all.iter()
+        .filter(|(_, e)| e.is_serving && e.is_terminating)
+        .cloned()
+        .collect()
 }
 
 fn cluster_set(all: &[(SocketAddr, Endpoint)]) -> Vec<(SocketAddr, Endpoint)> {
@@ -97,7 +127,13 @@ fn cluster_set(all: &[(SocketAddr, Endpoint)]) -> Vec<(SocketAddr, Endpoint)> {
         return chosen;
     }
     for (hints, here) in [(0, NODE), (1, ZONE)] {
-        let hints_of = |e: &Endpoint| if hints == 0 { e.node_hints.clone() } else { e.zone_hints.clone() };
+        let hints_of = |e: &Endpoint| {
+            if hints == 0 {
+                e.node_hints.clone()
+            } else {
+                e.zone_hints.clone()
+            }
+        };
         let names_us = |e: &Endpoint| hints_of(e).iter().any(|hint| &**hint == here);
         let all_hinted = chosen.iter().all(|(_, e)| !hints_of(e).is_empty());
         if all_hinted && chosen.iter().any(|(_, e)| names_us(e)) {
@@ -116,7 +152,10 @@ fn local_set(all: &[(SocketAddr, Endpoint)]) -> Vec<(SocketAddr, Endpoint)> {
 fn is_pod(world: &World, source: IpAddr) -> Option<bool> {
     match &world.options.local_pods {
         LocalPods::Cidrs(nets) => {
-            let mut nets = nets.iter().filter(|net| Family::of_net(net) == Family::of(source)).peekable();
+            let mut nets = nets
+                .iter()
+                .filter(|net| Family::of_net(net) == Family::of(source))
+                .peekable();
             nets.peek().is_some().then(|| nets.any(|net| net.contains(&source)))
         }
         LocalPods::Unknown | LocalPods::Interface(_) => None,
@@ -128,7 +167,12 @@ fn is_guarded_off(found: &Found<'_>, source: IpAddr) -> bool {
         return false;
     }
     let family = Family::of(source);
-    let ranges: Vec<_> = found.service.source_ranges.iter().filter(|net| Family::of_net(net) == family).collect();
+    let ranges: Vec<_> = found
+        .service
+        .source_ranges
+        .iter()
+        .filter(|net| Family::of_net(net) == family)
+        .collect();
     if ranges.is_empty() || ranges.iter().any(|net| net.contains(&source)) {
         return false;
     }
@@ -140,7 +184,9 @@ fn is_guarded_off(found: &Found<'_>, source: IpAddr) -> bool {
 pub(crate) fn expected(world: &World, attempt: &Attempt) -> Outcome {
     let source = attempt.source;
     let family = Family::of(source);
-    let Some(found) = find(world, attempt) else { return not_served(world, attempt) };
+    let Some(found) = find(world, attempt) else {
+        return not_served(world, attempt);
+    };
     if is_guarded_off(&found, source) {
         return Outcome::Dropped;
     }
@@ -154,7 +200,10 @@ pub(crate) fn expected(world: &World, attempt: &Attempt) -> Outcome {
     let (chosen, masquerade) = match (found.kind, found.service.internal_policy, found.service.external_policy) {
         (Kind::ClusterIp, policy, _) => {
             let chosen = if policy == TrafficPolicy::Local { local } else { cluster };
-            (chosen, world.options.masquerade_all || is_pod(world, source) == Some(false))
+            (
+                chosen,
+                world.options.masquerade_all || is_pod(world, source) == Some(false),
+            )
         }
         (_, _, TrafficPolicy::Cluster) => (cluster, true),
         (_, _, TrafficPolicy::Local) if from_pod => (cluster, false),
@@ -168,7 +217,10 @@ pub(crate) fn expected(world: &World, attempt: &Attempt) -> Outcome {
         // What arrives for the host itself never passes postrouting.
         let passes_postrouting = is_host || !host_addresses().contains(&address.ip());
         let is_hairpin = address.ip() == source && is_here(&endpoint);
-        Sent { address, is_masqueraded: passes_postrouting && (masquerade || is_hairpin) }
+        Sent {
+            address,
+            is_masqueraded: passes_postrouting && (masquerade || is_hairpin),
+        }
     });
     Outcome::Sent(sent.collect::<BTreeSet<_>>())
 }
@@ -179,7 +231,11 @@ fn not_served(world: &World, attempt: &Attempt) -> Outcome {
     let is_for_host = host_addresses().contains(&address) && !host_addresses().contains(&attempt.source);
     if is_for_host {
         Outcome::Untouched
-    } else if world.services.values().any(|service| service.cluster_ips.contains(&address)) {
+    } else if world
+        .services
+        .values()
+        .any(|service| service.cluster_ips.contains(&address))
+    {
         Outcome::Rejected
     } else if service_cidrs().iter().any(|net| net.contains(&address)) {
         Outcome::Dropped
@@ -191,7 +247,15 @@ fn not_served(world: &World, attempt: &Attempt) -> Outcome {
 /// Protocols, addresses and ports that a random world may serve, and some that it may not.
 pub(crate) fn attempts() -> Vec<Attempt> {
     let sources = [
-        ["10.244.1.1", "10.244.1.2", "10.244.2.1", "172.30.0.100", "172.30.0.11", "10.244.1.254", "198.51.100.1"],
+        [
+            "10.244.1.1",
+            "10.244.1.2",
+            "10.244.2.1",
+            "172.30.0.100",
+            "172.30.0.11",
+            "10.244.1.254",
+            "198.51.100.1",
+        ],
         [
             "fd00:10:244:1::1",
             "fd00:10:244:1::2",
@@ -203,7 +267,16 @@ pub(crate) fn attempts() -> Vec<Attempt> {
         ],
     ];
     let destinations = [
-        ["10.96.0.1", "10.96.0.2", "10.96.0.3", "10.96.0.77", "198.51.100.1", "198.51.100.2", "172.30.0.11", "172.30.0.12"],
+        [
+            "10.96.0.1",
+            "10.96.0.2",
+            "10.96.0.3",
+            "10.96.0.77",
+            "198.51.100.1",
+            "198.51.100.2",
+            "172.30.0.11",
+            "172.30.0.12",
+        ],
         [
             "fd00:10:96::1",
             "fd00:10:96::2",
@@ -222,7 +295,11 @@ pub(crate) fn attempts() -> Vec<Attempt> {
                 for protocol in Protocol::ALL {
                     for port in [80, 81, 30080, 30081] {
                         let destination = SocketAddr::new(destination.parse().unwrap(), port);
-                        attempts.push(Attempt { source: source.parse().unwrap(), destination, protocol });
+                        attempts.push(Attempt {
+                            source: source.parse().unwrap(),
+                            destination,
+                            protocol,
+                        });
                     }
                 }
             }

@@ -184,9 +184,9 @@ impl Metrics {
         self.inner.own.source_objects(kind, objects);
     }
 
-    /// An object of a kind could not be read.
-    pub fn object_failed(&self, kind: &'static str) {
-        self.inner.own.object_failed(kind);
+    /// How many objects or files the source cannot use now.
+    pub fn source_problems(&self, problems: usize) {
+        self.inner.own.source_problems(problems);
     }
 
     /// How many Service ports and endpoints of a family are programmed.

@@ -13,7 +13,7 @@ use fairlead_model::{Change, Family, ServiceName};
 use kube::runtime::events::Recorder;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::{JoinSet, block_in_place};
+use tokio::task::{JoinSet, block_in_place, spawn_blocking};
 use tokio::time::sleep_until;
 
 use super::conntrack::CleanUp;
@@ -26,6 +26,7 @@ use super::sysctl::Sysctls;
 use super::tally::Tally;
 use crate::addresses;
 use crate::chain::Chain;
+use crate::cleanup;
 use crate::source::{self, IfMissing, Source, SourceOptions, SourceSpec};
 use crate::sys::wait_for_readable;
 use crate::view::{Refreshed, View};
@@ -109,12 +110,26 @@ struct Retry {
     wait: Duration,
 }
 
+/// What kube-proxy left behind keeps intercepting connections, so it must be said.
+async fn warn_of_kube_proxy() {
+    // It runs programs: iptables tells of its rules itself.
+    match spawn_blocking(cleanup::detect).await {
+        Ok(found) if !found.is_empty() => {
+            let found = found.join(", ");
+            tracing::warn!(found, "kube-proxy's rules are in place and come first; remove them: fairlead cleanup --kube-proxy");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "cannot look for kube-proxy's rules"),
+    }
+}
+
 impl Agent {
     async fn start(flags: AgentFlags) -> anyhow::Result<Self> {
         let view = View::new(flags.node.clone());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), node = %view.node_name(), source = %flags.node.source, "agent starts");
         if !flags.once {
             Sysctls::default().apply_or_warn(&flags.conntrack);
+            warn_of_kube_proxy().await;
         }
         let options = SourceOptions {
             node_name: view.node_name().clone(),
@@ -201,6 +216,10 @@ impl Agent {
                 Ok(Err(error)) => return Err(error.into()),
                 Err(error) => return Err(anyhow!(error).context("a server ended")),
             },
+            Ok(()) = self.source.problems.changed() => {
+                let problems = self.source.problems.borrow_and_update().current.len();
+                self.metrics.source_problems(problems);
+            }
             () = self.clean_up.finished() => {}
             Some(_) = self.events.join_next() => {}
             () = sleep_until(next.into()) => self.timer_fired(),
@@ -397,8 +416,9 @@ impl Agent {
         for (family, trigger) in &pending.triggers {
             self.metrics.network_programmed(*family, now.duration_since(*trigger).unwrap_or_default());
         }
-        let objects = self.view.cluster().services().count();
-        self.metrics.source_objects("Service", objects);
+        for (kind, objects) in self.view.cluster().counts() {
+            self.metrics.source_objects(kind, objects);
+        }
     }
 
     async fn sync_health_checks(&mut self) {

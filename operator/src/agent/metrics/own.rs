@@ -42,7 +42,7 @@ pub(super) struct Own {
     event_to_commit: Histogram,
     heals: Family<ReasonLabel, Counter>,
     source_objects: Family<KindLabel, Gauge>,
-    object_errors: Family<KindLabel, Counter>,
+    source_problems: Gauge,
     services: Family<FamilyLabel, Gauge>,
     endpoints: Family<FamilyLabel, Gauge>,
     health_check_failures: Counter,
@@ -63,7 +63,7 @@ impl Own {
             event_to_commit: short_histogram(),
             heals: Family::default(),
             source_objects: Family::default(),
-            object_errors: Family::default(),
+            source_problems: Gauge::default(),
             services: Family::default(),
             endpoints: Family::default(),
             health_check_failures: Counter::default(),
@@ -113,9 +113,9 @@ impl Own {
             metrics.source_objects.clone(),
         );
         registry.register(
-            "object_errors",
-            "Objects that could not be read",
-            metrics.object_errors.clone(),
+            "source_problems",
+            "Objects or files that cannot be used now; their last good state stays in force",
+            metrics.source_problems.clone(),
         );
         registry.register(
             "services",
@@ -158,8 +158,8 @@ impl Own {
             .set(gauge(objects));
     }
 
-    pub(super) fn object_failed(&self, kind: &'static str) {
-        self.object_errors.get_or_create(&KindLabel { kind }).inc();
+    pub(super) fn source_problems(&self, problems: usize) {
+        self.source_problems.set(gauge(problems));
     }
 
     pub(super) fn programmed(&self, family: IpFamily, service_ports: usize, endpoints: usize) {

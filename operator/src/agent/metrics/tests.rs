@@ -136,7 +136,7 @@ fn our_own_have_their_prefix() {
     metrics.event_committed(Duration::from_millis(2));
     metrics.table_healed("TableDeleted");
     metrics.source_objects("Service", 12);
-    metrics.object_failed("EndpointSlice");
+    metrics.source_problems(1);
     metrics.programmed(Family::V6, 4, 9);
     metrics.no_local_endpoints(Family::V4, PolicySide::External, 3);
     metrics.conntrack_reconciled(Family::V4, Duration::from_millis(1), 7);
@@ -152,7 +152,7 @@ fn our_own_have_their_prefix() {
         ("fairlead_event_to_commit_seconds_count", 1.0),
         ("fairlead_table_heals_total{reason=\"TableDeleted\"}", 1.0),
         ("fairlead_source_objects{kind=\"Service\"}", 12.0),
-        ("fairlead_object_errors_total{kind=\"EndpointSlice\"}", 1.0),
+        ("fairlead_source_problems", 1.0),
         ("fairlead_services{ip_family=\"IPv6\"}", 4.0),
         ("fairlead_endpoints{ip_family=\"IPv6\"}", 9.0),
         ("fairlead_health_check_listen_failures_total", 1.0),
