@@ -1,7 +1,7 @@
 //! The source `kube`: four watches on the API server.
 //!
-//! A watch's events become [`known::Step`]s, and those become changes. Objects are reduced while they are deserialized
-//! ([`watched::Reduced`]); of what was sent only the names are kept, to notice what a repeated list leaves out. An API
+//! A watch's events become `known::Step`s, and those become changes. Objects are reduced while they are deserialized
+//! (`watched::Reduced`); of what was sent only the names are kept, to notice what a repeated list leaves out. An API
 //! server that is away is waited for, and nothing that is known is given up meanwhile.
 
 mod connect;

@@ -2,7 +2,7 @@
 //!
 //! One level of files, `*.yaml`, `*.yml` and `*.json`, not hidden ones. inotify says when to look; a slow look at
 //! everything catches what inotify cannot see (a symbolic link's target elsewhere, the folder itself exchanged).
-//! [`files`] keeps the last good state of each file, [`merge`] makes one state of them all, and the differences between two
+//! `files` keeps the last good state of each file, `merge` makes one state of them all, and the differences between two
 //! such states are the changes that are sent. Nothing is written into the folder.
 
 mod files;
@@ -104,11 +104,13 @@ async fn follow(
             // The runtime shuts down, and this task with it.
             Err(_) => return std::future::pending().await,
         };
-        book.replace(&look.problems);
-        for change in look.state.changes_since(&known) {
-            send(&changes, change).await;
+        if let Some((state, problems)) = look.news {
+            book.replace(&problems);
+            for change in state.changes_since(&known) {
+                send(&changes, change).await;
+            }
+            known = state;
         }
-        known = look.state;
         if look.is_readable && !is_complete {
             is_complete = true;
             for kind in [Kind::Service, Kind::EndpointSlice, Kind::Node, Kind::ServiceCidr] {
@@ -123,8 +125,8 @@ async fn follow(
 
 /// What a look at the folder found.
 struct Look {
-    state: State,
-    problems: BTreeMap<String, String>,
+    /// The state and what is wrong by place, if anything is different from the last look.
+    news: Option<(State, BTreeMap<String, String>)>,
     is_readable: bool,
 }
 
@@ -144,12 +146,8 @@ impl Reader {
         };
         let scope = if self.watch.follow() { &all } else { scope };
         let is_readable = self.files.read(scope).is_ok();
-        let (state, problems) = self.files.state(&self.node_name);
-        Look {
-            state,
-            problems,
-            is_readable,
-        }
+        let news = self.files.news(&self.node_name);
+        Look { news, is_readable }
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Files {
     by_name: BTreeMap<OsString, File>,
     /// Why the folder itself cannot be read.
     folder_problem: Option<String>,
+    /// Whether anything is different from when [`Files::news`] was asked last.
+    is_changed: bool,
 }
 
 #[derive(Debug)]
@@ -74,6 +76,7 @@ impl Files {
             folder,
             by_name: BTreeMap::new(),
             folder_problem: None,
+            is_changed: true,
         }
     }
 
@@ -83,9 +86,13 @@ impl Files {
     /// it removes none.
     pub(super) fn read(&mut self, scope: &Scope) -> io::Result<()> {
         let present = self.list();
-        self.folder_problem = present.as_ref().err().map(ToString::to_string);
+        let folder_problem = present.as_ref().err().map(ToString::to_string);
+        self.is_changed |= folder_problem != self.folder_problem;
+        self.folder_problem = folder_problem;
         let present = present?;
+        let before = self.by_name.len();
         self.by_name.retain(|name, _| present.contains(name));
+        self.is_changed |= self.by_name.len() != before;
         for name in present {
             let is_named = scope.names.contains(&name);
             if is_named || scope.all || !self.by_name.contains_key(&name) {
@@ -135,24 +142,31 @@ impl Files {
             String::from_utf8(bytes).map_err(|error| format!("{}: is not UTF-8: {error}", file.shown))
         });
         let objects = text.and_then(|text| manifest::parse(&file.shown, &text).map_err(|error| error.to_string()));
-        match objects {
+        let problem = match objects {
             Ok(objects) => {
                 // Equal objects keep their memory, so that comparing them later is cheap.
                 if file.objects != objects {
                     file.objects = objects;
+                    self.is_changed = true;
                 }
-                file.problem = None;
+                None
             }
-            Err(problem) => file.problem = Some(problem),
-        }
+            Err(problem) => Some(problem),
+        };
+        self.is_changed |= problem != file.problem;
+        file.problem = problem;
     }
 
     fn forget(&mut self, name: &OsStr) {
-        self.by_name.remove(name);
+        self.is_changed |= self.by_name.remove(name).is_some();
     }
 
-    /// What the files say together, and everything that is wrong with them by place.
-    pub(super) fn state(&self, node_name: &str) -> (State, BTreeMap<String, String>) {
+    /// What the files say together, and everything that is wrong with them by place; `None` if that is what it was.
+    pub(super) fn news(&mut self, node_name: &str) -> Option<(State, BTreeMap<String, String>)> {
+        std::mem::take(&mut self.is_changed).then(|| self.state(node_name))
+    }
+
+    fn state(&self, node_name: &str) -> (State, BTreeMap<String, String>) {
         let files = self.by_name.values().map(|file| (&file.shown, file.objects.as_slice()));
         let (state, remarks) = merge::merge(files, node_name);
         let mut problems: BTreeMap<_, _> = remarks.iter().map(merge::Remark::text).collect();
