@@ -302,7 +302,7 @@ impl<'a> Walk<'a> {
                     self.note(chain, rule, elements);
                     return Effect::Ends(vec![Fate::Masquerades]);
                 }
-                Statement::Reject => {
+                Statement::Reject | Statement::Reset => {
                     self.note(chain, rule, elements);
                     return Effect::Ends(vec![Fate::Rejects]);
                 }

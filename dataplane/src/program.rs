@@ -381,7 +381,7 @@ fn base_chains() -> [(&'static str, Chain); 8] {
 
 fn regular_chains(options: &Options) -> Vec<(Name, Vec<Rule>)> {
     let mut chains: Vec<(Name, Vec<Rule>)> = vec![
-        (REFUSE.into(), vec![Rule(vec![Statement::Reject])]),
+        (REFUSE.into(), refuse()),
         (MASQUERADE_ALWAYS.into(), vec![Rule(vec![Statement::Masquerade])]),
         (MASQUERADE_HOST.into(), masquerade_host(options)),
         ("services".into(), services(options)),
@@ -409,6 +409,15 @@ fn regular_chains(options: &Options) -> Vec<(Name, Vec<Rule>)> {
         ));
     }
     chains
+}
+
+/// A TCP client hears of a reset at once. An ICMP error that arrives while it is still in `connect` is only noted, and the
+/// client waits for its next SYN.
+fn refuse() -> Vec<Rule> {
+    vec![
+        Rule(vec![Statement::L4Proto(Protocol::Tcp), Statement::Reset]),
+        Rule(vec![Statement::Reject]),
+    ]
 }
 
 fn jump(chain: &str) -> Statement {
@@ -529,22 +538,28 @@ fn unused_cluster_ips() -> Vec<Rule> {
 }
 
 fn masquerading() -> Vec<Rule> {
+    let original = |family| vec![Field::OriginalDaddr(family)];
     let hairpin = |family| {
+        let to_itself = is_in(vec![Field::Saddr(family), Field::Daddr(family)], "hairpin", family);
+        Rule(vec![to_itself, goto(MASQUERADE_ALWAYS)])
+    };
+    let by_address = |family| vmap_rule(original(family), "masquerade", family);
+    let cluster_ip = |family| {
         Rule(vec![
-            is_in(vec![Field::Saddr(family), Field::Daddr(family)], "hairpin", family),
-            goto(MASQUERADE_ALWAYS),
+            is_in(original(family), "cluster_ips", family),
+            goto(&suffixed(MASQUERADE_CLUSTER_IP, family)),
         ])
     };
-    let by_address = |family| vmap_rule(vec![Field::OriginalDaddr(family)], "masquerade", family);
     let by_node_port = |family| {
         Rule(vec![
-            is_in(vec![Field::OriginalDaddr(family)], "node_ips", family),
+            is_in(original(family), "node_ips", family),
             jump(&suffixed(MASQUERADE_NODEPORTS, family)),
         ])
     };
     let rules = [
         Family::ALL.map(hairpin),
         Family::ALL.map(by_address),
+        Family::ALL.map(cluster_ip),
         Family::ALL.map(by_node_port),
     ];
     rules.into_iter().flatten().collect()

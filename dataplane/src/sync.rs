@@ -116,6 +116,8 @@ impl Dataplane {
         is_full: bool,
     ) -> Result<Report, NetlinkError> {
         if transaction.is_empty() {
+            // Nothing is sent, so a table that an earlier agent has left must be taken over for itself.
+            self.connection.adopt()?;
             return Ok(Report {
                 is_full,
                 ..Report::default()

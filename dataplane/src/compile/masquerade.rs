@@ -106,6 +106,9 @@ impl Compiler {
         self.draft
             .put_chain(&chain_name, needs_chain.then_some(Chain { hook: None, rules }));
         let verdict = match uniform {
+            // The program knows cluster IPs. A verdict for each would make every later one dearer: the kernel walks them all
+            // when one is added.
+            Some(Masquerade::ClusterIp) => None,
             Some(kind) => Some(kind.verdict(family)),
             None => needs_chain.then_some(Verdict::Goto(chain_name)),
         };

@@ -135,6 +135,8 @@ pub(super) enum Expression {
     },
     Masquerade,
     Reject,
+    /// `reject with tcp reset`
+    Reset,
 }
 
 /// What a look-up gives.

@@ -253,6 +253,7 @@ pub(super) mod expression {
 
     pub(in crate::netlink) const REJECT_TYPE: u16 = 1;
     pub(in crate::netlink) const REJECT_CODE: u16 = 2;
+    pub(in crate::netlink) const REJECT_TCP_RESET: u32 = 1;
     pub(in crate::netlink) const REJECT_ICMPX: u32 = 2;
     pub(in crate::netlink) const REJECT_PORT_UNREACHABLE: u8 = 1;
 }

@@ -66,8 +66,10 @@ pub enum Statement {
     Dnat(SocketAddr),
     /// `masquerade fully-random`
     Masquerade,
-    /// `reject`: ICMP (or `ICMPv6`) port unreachable
+    /// `reject`: ICMP or ICMPv6 port unreachable
     Reject,
+    /// `reject with tcp reset`; the kernel wants a match on TCP before it in the rule.
+    Reset,
     /// `drop`, `return`, `jump other`, `goto other`
     Verdict(Verdict),
 }

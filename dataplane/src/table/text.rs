@@ -235,6 +235,7 @@ impl fmt::Display for Statement {
             Self::Dnat(to @ SocketAddr::V6(_)) => write!(f, "dnat ip6 to {to}"),
             Self::Masquerade => f.write_str("masquerade fully-random"),
             Self::Reject => f.write_str("reject"),
+            Self::Reset => f.write_str("reject with tcp reset"),
             Self::Verdict(verdict) => verdict.fmt(f),
         }
     }

@@ -207,9 +207,9 @@ impl Agent {
             }
             ready = self.address_monitor.readable_mut() => {
                 let mut ready = ready.context("cannot wait for changes of addresses")?;
-                let changed = ready.get_inner_mut().read();
+                let is_changed = ready.get_inner_mut().read();
                 ready.clear_ready();
-                self.addresses_changed(changed);
+                self.addresses_changed(is_changed);
             }
             Some(ended) = self.servers.join_next() => match ended {
                 Ok(Ok(never)) => match never {},
@@ -268,8 +268,8 @@ impl Agent {
         }
     }
 
-    fn addresses_changed(&mut self, changed: Result<bool, NetlinkError>) {
-        match changed.and_then(|_| addresses::list()) {
+    fn addresses_changed(&mut self, is_changed: Result<bool, NetlinkError>) {
+        match is_changed.and_then(|_| addresses::list()) {
             Ok(addresses) => self.view.set_addresses(addresses),
             Err(error) => tracing::warn!(error = %Chain(&error), "cannot list addresses"),
         }

@@ -100,10 +100,8 @@ impl Explanation {
 
 /// One rule in one line: hook, chain, rule, and in braces the elements that matched.
 pub(super) fn step_text(step: &Step) -> String {
-    let elements = match step.elements.is_empty() {
-        true => String::new(),
-        false => format!("  {{ {} }}", step.elements.join(", ")),
-    };
+    let elements =
+        if step.elements.is_empty() { String::new() } else { format!("  {{ {} }}", step.elements.join(", ")) };
     format!("{} {}: {}{elements}", step.hook, step.chain, step.rule)
 }
 

@@ -41,7 +41,7 @@ impl Text<'_> {
         match &it.evaluation.outcome {
             Outcome::Untouched => "UNTOUCHED: the rules do nothing with it".to_owned(),
             Outcome::Dropped => format!("DROPPED in silence{}", self.reason()),
-            Outcome::Rejected => format!("REFUSED with ICMP port unreachable{}", self.reason()),
+            Outcome::Rejected => format!("REFUSED{}", self.reason()),
             Outcome::Sent(endpoints) => {
                 let count = match endpoints.len() {
                     1 => "to one endpoint".to_owned(),

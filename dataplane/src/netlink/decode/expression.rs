@@ -244,6 +244,9 @@ impl Body<'_> {
     }
 
     fn reject(self) -> Option<Expression> {
+        if self.number(uapi::REJECT_TYPE)? == uapi::REJECT_TCP_RESET {
+            return Some(Expression::Reset);
+        }
         let is_ours = self.number(uapi::REJECT_TYPE)? == uapi::REJECT_ICMPX
             && self.0.find(uapi::REJECT_CODE)?.u8()? == uapi::REJECT_PORT_UNREACHABLE;
         is_ours.then_some(Expression::Reject)

@@ -31,7 +31,7 @@ const fn name(expression: &Expression) -> &'static str {
         Expression::Update { .. } => "dynset",
         Expression::Dnat { .. } => "nat",
         Expression::Masquerade => "masq",
-        Expression::Reject => "reject",
+        Expression::Reject | Expression::Reset => "reject",
     }
 }
 
@@ -102,6 +102,7 @@ fn body(w: &mut Writer, expression: &Expression) {
             w.be32(uapi::NAT_FLAGS, uapi::NAT_FLAG_PORTS);
         }
         Expression::Masquerade => w.be32(uapi::MASQUERADE_FLAGS, uapi::MASQUERADE_FULLY_RANDOM),
+        Expression::Reset => w.be32(uapi::REJECT_TYPE, uapi::REJECT_TCP_RESET),
         Expression::Reject => {
             w.be32(uapi::REJECT_TYPE, uapi::REJECT_ICMPX);
             w.u8(uapi::REJECT_CODE, uapi::REJECT_PORT_UNREACHABLE);

@@ -176,6 +176,7 @@ fn statement() -> impl Strategy<Value = Statement> {
         (address, any::<u16>()).prop_map(|(address, port)| Statement::Dnat(SocketAddr::new(address, port))),
         Just(Statement::Masquerade),
         Just(Statement::Reject),
+        Just(Statement::Reset),
         verdict().prop_map(Statement::Verdict),
     ]
 }

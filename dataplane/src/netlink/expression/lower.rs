@@ -175,6 +175,7 @@ impl Lowering {
             Statement::Dnat(to) => self.dnat_to(*to),
             Statement::Masquerade => self.expressions.push(Expression::Masquerade),
             Statement::Reject => self.expressions.push(Expression::Reject),
+            Statement::Reset => self.expressions.push(Expression::Reset),
             Statement::Verdict(verdict) => self.expressions.push(Expression::Verdict(verdict.clone())),
         }
     }

@@ -89,6 +89,7 @@ impl Raising {
             },
             Expression::Masquerade => Statement::Masquerade,
             Expression::Reject => Statement::Reject,
+            Expression::Reset => Statement::Reset,
         };
         self.statements.push(statement);
         Some(())
