@@ -43,11 +43,12 @@ pub struct NodeFlags {
     /// How names of pods' interfaces begin, for `--detect-local-mode InterfaceNamePrefix`.
     #[arg(long, value_name = "PREFIX", value_parser = interface_name, required_if_eq("detect_local_mode", "InterfaceNamePrefix"))]
     pub pod_interface_name_prefix: Option<String>,
-    /// Addresses that accept node ports: CIDRs, `primary` (the Node's own addresses), `all` (every address but loopback).
+    /// Addresses that accept node ports: CIDRs, `primary` (the Node's own addresses), `all` (every address but loopback),
+    /// `localhost` (accepted as kube-proxy does, and not served: DNAT there would need `route_localnet`).
     #[arg(long, value_name = "ADDRESSES", value_delimiter = ',', default_value = "primary")]
     pub nodeport_addresses: Vec<NodePortAddresses>,
     /// Masquerade every connection to a cluster IP.
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
     pub masquerade_all: bool,
     /// This node's own addresses, where no Node object names them [default: the first address of each family, of the
     /// interface with the lowest index that has one].
@@ -84,13 +85,15 @@ pub enum NodePortAddresses {
     Primary,
     /// Every address but loopback.
     All,
+    /// Loopback, which is never served.
+    Localhost,
     /// Those in a range.
     In(IpNet),
 }
 
 /// A text that names no addresses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected a CIDR, `primary` or `all`")]
+#[error("expected a CIDR, `primary`, `all` or `localhost`")]
 pub struct NodePortAddressesError;
 
 impl FromStr for NodePortAddresses {
@@ -100,6 +103,7 @@ impl FromStr for NodePortAddresses {
         match text {
             "primary" => Ok(Self::Primary),
             "all" => Ok(Self::All),
+            "localhost" => Ok(Self::Localhost),
             cidr => cidr.parse().map(Self::In).map_err(|_| NodePortAddressesError),
         }
     }
@@ -110,6 +114,7 @@ impl fmt::Display for NodePortAddresses {
         match self {
             Self::Primary => f.write_str("primary"),
             Self::All => f.write_str("all"),
+            Self::Localhost => f.write_str("localhost"),
             Self::In(net) => net.fmt(f),
         }
     }
@@ -210,12 +215,12 @@ impl NodeFlags {
     fn accepts_all(&self, family: Family) -> bool {
         let mut of_family = self.nodeport_addresses.iter().filter(|value| match value {
             NodePortAddresses::In(net) => Family::of_net(net) == family,
-            NodePortAddresses::Primary | NodePortAddresses::All => true,
+            NodePortAddresses::Primary | NodePortAddresses::All | NodePortAddresses::Localhost => true,
         });
         let is_match_all = |value: &NodePortAddresses| match value {
             NodePortAddresses::All => true,
             NodePortAddresses::In(net) => net.prefix_len() == 0,
-            NodePortAddresses::Primary => false,
+            NodePortAddresses::Primary | NodePortAddresses::Localhost => false,
         };
         of_family.clone().next().is_none() || of_family.any(is_match_all)
     }
@@ -223,7 +228,7 @@ impl NodeFlags {
     fn is_in_accepted_range(&self, address: IpAddr) -> bool {
         self.nodeport_addresses.iter().any(|value| match value {
             NodePortAddresses::In(net) => net.contains(&address),
-            NodePortAddresses::Primary | NodePortAddresses::All => false,
+            NodePortAddresses::Primary | NodePortAddresses::All | NodePortAddresses::Localhost => false,
         })
     }
 

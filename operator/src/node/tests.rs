@@ -42,6 +42,7 @@ fn node_ports_are_accepted_where_the_flag_says() {
     let v4_range = accepted(&["--nodeport-addresses", "172.30.0.64/26"]);
     assert_eq!(v4_range, [&["172.30.0.99"], &all_v6[..]].concat(), "a family without a value is accepted whole");
     assert_eq!(accepted(&["--nodeport-addresses", "127.0.0.0/8,::1/128"]), [""; 0], "never loopback");
+    assert_eq!(accepted(&["--nodeport-addresses", "localhost"]), [""; 0], "never loopback");
     assert_eq!(accepted(&["--nodeport-addresses", "primary,10.0.0.0/8"]), ["10.244.1.254", "172.30.0.11", "fd00:172:30::11"]);
     assert!(!flags(&[]).configure(None, &addresses()).unwrap().accepts_all);
     let zero = flags(&["--nodeport-addresses", "0.0.0.0/0"]);
