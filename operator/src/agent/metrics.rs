@@ -42,12 +42,10 @@ pub struct Synced {
 /// A transaction that the kernel took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Commit {
-    /// Elements added.
+    /// Elements added; one whose verdict or endpoint changed counts here and below.
     pub added: u64,
     /// Elements removed.
     pub removed: u64,
-    /// Elements changed in place: the verdict or endpoint of a key.
-    pub replaced: u64,
     /// Bytes sent to the kernel.
     pub bytes: u64,
     /// From the system call to the kernel's answer.

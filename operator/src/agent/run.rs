@@ -407,7 +407,6 @@ impl Agent {
                 removed: count(report.deleted),
                 bytes: count(report.bytes),
                 duration: report.duration,
-                ..Commit::default()
             });
         }
         if let Some(since) = pending.since {

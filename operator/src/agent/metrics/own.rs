@@ -68,7 +68,7 @@ impl Own {
             endpoints: Family::default(),
             health_check_failures: Counter::default(),
         };
-        for op in ["add", "remove", "replace"] {
+        for op in ["add", "remove"] {
             drop(metrics.elements.get_or_create(&OpLabel { op }));
         }
         let registry = registry.sub_registry_with_prefix("fairlead");
@@ -138,7 +138,6 @@ impl Own {
         for (op, count) in [
             ("add", commit.added),
             ("remove", commit.removed),
-            ("replace", commit.replaced),
         ] {
             self.elements.get_or_create(&OpLabel { op }).inc_by(count);
         }

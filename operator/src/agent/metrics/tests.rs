@@ -127,7 +127,6 @@ fn our_own_have_their_prefix() {
     let commit = Commit {
         added: 5,
         removed: 2,
-        replaced: 1,
         bytes: 700,
         duration: Duration::from_micros(80),
     };
@@ -146,7 +145,6 @@ fn our_own_have_their_prefix() {
         ("fairlead_transactions_total", 2.0),
         ("fairlead_transaction_elements_total{op=\"add\"}", 10.0),
         ("fairlead_transaction_elements_total{op=\"remove\"}", 4.0),
-        ("fairlead_transaction_elements_total{op=\"replace\"}", 2.0),
         ("fairlead_transaction_bytes_total", 1400.0),
         ("fairlead_commit_duration_seconds_count", 2.0),
         ("fairlead_event_to_commit_seconds_count", 1.0),
