@@ -100,8 +100,11 @@ pub async fn run(flags: TraceFlags) -> anyhow::Result<()> {
         protocol: flags.to.protocol,
         interface: interface.clone(),
     };
+    // The node's own addresses count even where this namespace lacks them, so that a trace from elsewhere tells the same.
+    let primary_ips = view.config().map_or(&[][..], |config| &config.primary_ips);
     let is_local = |address: IpAddr| {
-        address.is_loopback() || view.addresses().iter().any(|local| local.address == address)
+        let is_assigned = view.addresses().iter().any(|local| local.address == address);
+        address.is_loopback() || is_assigned || primary_ips.contains(&address)
     };
     let evaluation = evaluate(compiler.table(), is_local, &packet);
     let explanation = Explanation::new(&view, &packet, is_local(flags.from), evaluation);
