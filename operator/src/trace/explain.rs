@@ -1,5 +1,6 @@
 //! The answer as a value: what the evaluator found, with the Service behind it and the standing of each endpoint.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use fairlead_dataplane::compile::Frontend;
@@ -93,16 +94,23 @@ impl Explanation {
             "endpoints": self.endpoints().map(|endpoint| endpoint.address.to_string()).collect::<Vec<_>>(),
             "masquerade": self.is_masqueraded(),
             "service": self.service(),
-            "steps": self.evaluation.steps.iter().map(step_text).collect::<Vec<_>>(),
+            "steps": self.evaluation.steps.iter().map(|step| step_text(step, usize::MAX)).collect::<Vec<_>>(),
         })
     }
 }
 
-/// One rule in one line: hook, chain, rule, and in braces the elements that matched.
-pub(super) fn step_text(step: &Step) -> String {
-    let elements =
-        if step.elements.is_empty() { String::new() } else { format!("  {{ {} }}", step.elements.join(", ")) };
-    format!("{} {}: {}{elements}", step.hook, step.chain, step.rule)
+/// One rule in one line: hook, chain, rule, and in braces the elements that matched, not more than `most` of them.
+pub(super) fn step_text(step: &Step, most: usize) -> String {
+    let mut line = format!("{} {}: {}", step.hook, step.chain, step.rule);
+    if !step.elements.is_empty() {
+        let shown = &step.elements[..step.elements.len().min(most)];
+        let _ = write!(line, "  {{ {}", shown.join(", "));
+        if shown.len() < step.elements.len() {
+            let _ = write!(line, ", and {} more", step.elements.len() - shown.len());
+        }
+        line.push_str(" }");
+    }
+    line
 }
 
 fn is_local_pod(view: &View, packet: &Packet, is_from_host: bool) -> bool {

@@ -7,6 +7,9 @@ use fairlead_model::{Candidate, Standing, TrafficPolicy};
 
 use super::explain::{Explanation, Found, Kind, Origin, address_of, step_text};
 
+/// Elements shown of one rule; a Service with a hundred endpoints need not fill the screen twice.
+const MOST_ELEMENTS: usize = 3;
+
 /// Prints an explanation.
 pub(super) struct Text<'a>(pub(super) &'a Explanation);
 
@@ -28,7 +31,7 @@ impl fmt::Display for Text<'_> {
         if !it.evaluation.steps.is_empty() {
             writeln!(f, "\nRules that took part:")?;
             for step in &it.evaluation.steps {
-                writeln!(f, "  {}", step_text(step))?;
+                writeln!(f, "  {}", step_text(step, MOST_ELEMENTS))?;
             }
         }
         Ok(())
