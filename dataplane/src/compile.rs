@@ -28,9 +28,8 @@ use crate::program::{Dispatch, Options, program, suffixed};
 use crate::ranges;
 use crate::table::{Datum, Name, Table, Value};
 use crate::transaction::{Transaction, diff};
-use claim::{Claim, Target};
+use claim::{Claim, Masquerade, Target};
 use elements::{Elements, elements};
-use masquerade::Masquerade;
 use plan::Planned;
 
 /// The rule set of one node, kept in step with its Services.

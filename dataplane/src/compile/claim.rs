@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use fairlead_model::{Family, Protocol, ServicePortName};
 
-use super::masquerade::Masquerade;
-
 /// What a connection asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Frontend {
@@ -38,6 +36,17 @@ impl Route {
     pub(super) const fn uses_local_set(self) -> bool {
         matches!(self, Self::InternalLocal | Self::ExternalLocal)
     }
+}
+
+/// Which connections to a frontend are masqueraded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Masquerade {
+    /// All that no local pod began: cluster IPs.
+    ClusterIp,
+    /// All: external frontends with policy Cluster.
+    Always,
+    /// Those that the host itself began: external frontends with policy Local.
+    Host,
 }
 
 /// The endpoints of one Service port in one family.

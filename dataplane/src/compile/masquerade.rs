@@ -6,22 +6,11 @@ use std::net::IpAddr;
 use fairlead_model::{Family, Protocol};
 
 use super::Compiler;
-use super::claim::Frontend;
+use super::claim::{Frontend, Masquerade};
 use crate::program::{
     MASQUERADE_ALWAYS, MASQUERADE_CLUSTER_IP, MASQUERADE_HOST, MASQUERADE_NODEPORTS, masquerade_nodeports, suffixed,
 };
 use crate::table::{Chain, Datum, Field, Name, Rule, Statement, Value, Verdict};
-
-/// Which connections to a frontend are masqueraded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Masquerade {
-    /// All that no local pod began: cluster IPs.
-    ClusterIp,
-    /// All: external frontends with policy Cluster.
-    Always,
-    /// Those that the host itself began: external frontends with policy Local.
-    Host,
-}
 
 impl Masquerade {
     fn verdict(self, family: Family) -> Verdict {

@@ -10,8 +10,7 @@ use fairlead_model::{Family, Selection, Service, ServicePort, ServicePortName, T
 
 use super::Compiler;
 use super::affinity::Choice;
-use super::claim::{Claim, Frontend, Route, Target};
-use super::masquerade::Masquerade;
+use super::claim::{Claim, Frontend, Masquerade, Route, Target};
 use crate::ranges;
 use crate::slots;
 use crate::table::{FieldType, FieldValue, Table, Value};
