@@ -180,6 +180,12 @@ impl Draft {
             }
         }
         // A hash map has no order; what people read and what tests compare has one.
+        for change in transaction.elements.values_mut() {
+            change.delete.sort_unstable();
+            change.delete_ranges.sort_unstable();
+            change.add.sort_unstable_by_key(|(key, _)| *key);
+            change.add_ranges.sort_unstable();
+        }
         transaction.add_sets.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         transaction.delete_sets.sort_unstable();
         transaction.add_chains.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));

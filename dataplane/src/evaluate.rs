@@ -461,6 +461,3 @@ fn is_within(types: &[FieldType], key: &Datum, (first, last): &(Datum, Datum)) -
         slice(first) <= slice(key) && slice(key) <= slice(last)
     })
 }
-
-#[cfg(test)]
-mod tests;

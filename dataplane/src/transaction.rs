@@ -220,7 +220,9 @@ impl fmt::Display for Transaction {
             change.write(f, name)?;
         }
         for (name, rules) in &self.rules {
-            writeln!(f, "- chain {name}: every rule")?;
+            if !self.add_chains.iter().any(|(added, _)| added == name) {
+                writeln!(f, "- chain {name}: every rule")?;
+            }
             rules
                 .iter()
                 .try_for_each(|rule| writeln!(f, "+ chain {name}: {rule}"))?;
