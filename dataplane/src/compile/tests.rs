@@ -144,14 +144,14 @@ fn an_address_whose_services_differ_in_policy_has_a_chain() {
     mail.external_ips = shared;
     mail.external_policy = TrafficPolicy::Local;
     set(&mut compiler, &web, &[("10.244.1.1", LOCAL)]);
-    let shares = set(&mut compiler, &mail, &[("10.244.1.2", LOCAL)]);
+    let joined = set(&mut compiler, &mail, &[("10.244.1.2", LOCAL)]);
     assert!(
-        shares.contains("+ masquerade4: 198.51.100.1 : goto vip4/198.51.100.1"),
-        "{shares}"
+        joined.contains("+ masquerade4: 198.51.100.1 : goto vip4/198.51.100.1"),
+        "{joined}"
     );
     assert!(
-        shares.contains("+ vip4/198.51.100.1/tcp: 25 : goto masquerade_host"),
-        "{shares}"
+        joined.contains("+ vip4/198.51.100.1/tcp: 25 : goto masquerade_host"),
+        "{joined}"
     );
     compiler.remove_service(&web.name);
     let alone = compiler.take_transaction().to_string();
