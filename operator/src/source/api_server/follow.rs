@@ -29,6 +29,9 @@ const SILENT_LIST: Duration = Duration::from_secs(30);
 /// is well, so nothing else would tell.
 const TAKEN: Duration = Duration::from_secs(10);
 
+/// The first tries follow one another fast. Their failures are not worth more than a line in this time.
+const LINES_APART: Duration = Duration::from_secs(1);
+
 /// The API server, as all watches see it.
 pub(super) struct Server {
     client: Client,
@@ -61,8 +64,8 @@ impl Server {
             next_line: now,
         });
         if now >= outage.next_line {
-            outage.next_line = now + retry_in;
-            let away_for = now - outage.since;
+            outage.next_line = now + retry_in.max(LINES_APART);
+            let away_for = in_milliseconds(now - outage.since);
             tracing::warn!(
                 url = self.url, kind, error = %Chain(error), ?retry_in, ?away_for,
                 "the API server does not answer; everything stays as it is"
@@ -75,7 +78,7 @@ impl Server {
     fn answers(&self) {
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(outage) = outage.take() {
-            tracing::info!(url = self.url, away_for = ?outage.since.elapsed(), "the API server answers again");
+            tracing::info!(url = self.url, away_for = ?in_milliseconds(outage.since.elapsed()), "the API server answers again");
         }
     }
 }
@@ -107,9 +110,9 @@ async fn drive<W: Watched>(
     let is_streamed = config.initial_list_strategy == Config::default().streaming_lists().initial_list_strategy;
     let mut events = pin!(watcher(Api::<Reduced<W>>::all(server.client.clone()), config));
     let mut retry = Retry::default();
-    let mut is_listing = false;
+    let mut phase = Phase::Asking;
     loop {
-        let patience = match (retry.is_retrying(), is_streamed && is_listing) {
+        let patience = match (retry.is_retrying(), is_streamed && phase == Phase::Listing) {
             (true, _) => Some(TAKEN),
             (false, true) => Some(SILENT_LIST),
             (false, false) => None,
@@ -129,13 +132,13 @@ async fn drive<W: Watched>(
         };
         match event.expect("a watcher's stream has no end") {
             Ok(event) => {
-                is_listing = match event {
-                    Event::Init => true,
-                    Event::InitDone => false,
-                    _ => is_listing,
-                };
-                // Lists in pages begin before anything was asked for.
-                if is_streamed || !matches!(event, Event::Init) {
+                match event {
+                    // Nothing was received yet that a server could not take back with its next line.
+                    Event::Init => phase = Phase::Listing,
+                    Event::InitDone => phase = Phase::Listed,
+                    Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => {}
+                }
+                if !matches!(event, Event::Init) {
                     retry.reset();
                     server.answers();
                 }
@@ -144,13 +147,20 @@ async fn drive<W: Watched>(
                 }
             }
             Err(error) => {
-                if is_streamed && let Some(reason) = NotStreamed::from_error(&error) {
+                let trouble = Trouble::of(&error);
+                if is_streamed
+                    && phase != Phase::Listed
+                    && let Some(reason) = NotStreamed::from_trouble(&trouble)
+                {
+                    server.answers();
                     return reason;
                 }
-                is_listing = false;
                 let retry_in = retry.next();
-                match Trouble::of(&error) {
-                    Trouble::Desynced => tracing::debug!(kind = W::NAME, "the watch lost its place; listing again"),
+                match trouble {
+                    Trouble::Desynced => {
+                        phase = Phase::Asking;
+                        tracing::debug!(kind = W::NAME, "the watch lost its place; listing again");
+                    }
                     Trouble::Refused(status) if W::IS_OPTIONAL && matches!(status.code, 403 | 404) => {
                         server.answers();
                         if let Some(step) = known.complete() {
@@ -184,6 +194,17 @@ async fn perform(step: Step, changes: &mpsc::Sender<Change>, book: &ProblemBook)
     }
 }
 
+/// How far a watch is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The list was asked for.
+    Asking,
+    /// The list comes in.
+    Listing,
+    /// The list is complete, and changes follow.
+    Listed,
+}
+
 /// How lists turned out not to be streamed.
 #[derive(Debug, PartialEq, Eq)]
 enum NotStreamed {
@@ -194,15 +215,18 @@ enum NotStreamed {
 }
 
 impl NotStreamed {
-    /// Whether an error means that lists cannot be streamed. Feature `WatchList` may be off (`sendInitialEvents` is then
-    /// an invalid field), and etcd may be too old for it.
-    fn from_error(error: &Error) -> Option<Self> {
-        let (Error::WatchStartFailed(kube::Error::Api(status)) | Error::WatchFailed(kube::Error::Api(status))) = error
-        else {
-            return None;
-        };
-        let is_refused = matches!(status.code, 400 | 422) || status.message.contains("sendInitialEvents");
-        is_refused.then(|| Self::Refused(Said(status).to_string()))
+    /// Whether trouble before a list is complete means that lists cannot be streamed.
+    ///
+    /// An API server says that in more than one way: 422 where feature `WatchList` is off, 500 within the stream where etcd
+    /// cannot report progress (before 3.4.31 and 3.5.13). So it is assumed of every answer that lists in pages would
+    /// not get as well, or that goes by itself.
+    fn from_trouble(trouble: &Trouble<'_>) -> Option<Self> {
+        match trouble {
+            Trouble::Refused(status) if !matches!(status.code, 401 | 403 | 404 | 429 | 503) => {
+                Some(Self::Refused(Said(status).to_string()))
+            }
+            Trouble::Refused(_) | Trouble::Desynced | Trouble::Away => None,
+        }
     }
 }
 
@@ -251,6 +275,11 @@ impl Display for Said<'_> {
     }
 }
 
+/// Without what nobody wants to read.
+fn in_milliseconds(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// Growing pauses between tries: from a fifth of a second to 15 seconds, each up to a half shorter by chance, so that the
 /// nodes of a cluster do not come back all at once.
 #[derive(Debug, Default)]
@@ -268,7 +297,7 @@ impl Retry {
             .min(Self::LONGEST);
         self.failures += 1;
         let chance = u32::from(RandomState::new().build_hasher().finish().to_le_bytes()[0]);
-        full.saturating_sub(full * chance / (2 * 255))
+        in_milliseconds(full.saturating_sub(full * chance / (2 * 255)))
     }
 
     fn is_retrying(&self) -> bool {
