@@ -53,8 +53,9 @@ impl Cli {
 
     fn start_logs(&self) {
         let default = match self.command {
-            Command::Agent(_) => "info",
-            Command::Trace(_) | Command::Cleanup(_) | Command::Sandbox(_) => "warn",
+            // The source says itself what its client library would repeat.
+            Command::Agent(_) => "info,kube_client=off,kube_runtime=off",
+            Command::Trace(_) | Command::Cleanup(_) | Command::Sandbox(_) => "warn,kube_client=off,kube_runtime=off",
         };
         let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
         let is_terminal = std::io::stderr().is_terminal();
