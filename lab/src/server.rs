@@ -12,8 +12,8 @@ use crate::{Error, Namespace, Protocol};
 
 /// Connections that may wait to be accepted: more than a burst of a load loop.
 const BACKLOG: i32 = 1024;
-/// The thread of a workload keeps its buffers on the heap.
-const STACK: usize = 64 * 1024;
+/// A workload's thread needs little; an allocator that is linked in, as unoptimised jemalloc, takes more than 64 KiB now and then.
+const STACK: usize = 512 * 1024;
 /// A line of a client is shorter; one that sends more without a line end is cut off.
 const LONGEST_LINE: usize = 4096;
 
