@@ -6,6 +6,7 @@ pub mod chain;
 pub mod cleanup;
 pub mod cli;
 pub mod node;
+mod routes;
 pub mod sandbox;
 pub mod source;
 mod sys;

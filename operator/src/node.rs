@@ -15,6 +15,9 @@ use ipnet::IpNet;
 
 use crate::source::SourceSpec;
 
+/// The index of `lo`, in every network namespace.
+const LOOPBACK: u32 = 1;
+
 /// Flags that decide what becomes of a packet; the agent and `fairlead trace` share them. They have kube-proxy's names
 /// where they mean the same.
 #[derive(Debug, Clone, Args)]
@@ -50,8 +53,8 @@ pub struct NodeFlags {
     /// Masquerade every connection to a cluster IP.
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
     pub masquerade_all: bool,
-    /// This node's own addresses, where no Node object names them [default: the first address of each family, of the
-    /// interface with the lowest index that has one].
+    /// This node's own addresses, where no Node object names them [default: the first address of each family that is no
+    /// pod's, on the interface of the default route if it has one, else on the one with the lowest index; `lo` comes last].
     #[arg(long, value_name = "IP", value_delimiter = ',')]
     pub node_ip: Vec<IpAddr>,
     /// This node's zone, where no Node object names it.
@@ -135,6 +138,8 @@ pub struct LocalAddress {
     pub interface: u32,
     /// Whether others can reach it: scope global, and no deprecated or temporary address.
     pub is_global: bool,
+    /// Whether the default route of its family leaves by the interface.
+    pub is_on_uplink: bool,
     /// The address.
     pub address: IpAddr,
 }
@@ -241,7 +246,11 @@ impl NodeFlags {
         }
         let mut candidates: Vec<_> =
             addresses.iter().filter(|local| local.is_global && !local.address.is_loopback()).collect();
-        candidates.sort_by_key(|local| local.interface);
+        candidates.sort_by_key(|local| {
+            let is_pods = self.cluster_cidr.iter().any(|net| net.contains(&local.address));
+            // An address on `lo` is one that several hosts may have, such as a load balancer's: only where there is no other.
+            (is_pods, local.interface == LOOPBACK, !local.is_on_uplink, local.interface)
+        });
         let first = |family| candidates.iter().map(|local| local.address).find(|address| Family::of(*address) == family);
         Family::ALL.into_iter().filter_map(first).collect()
     }

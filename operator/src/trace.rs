@@ -3,7 +3,6 @@
 //! The same view, compiler and table as the agent's, walked by the evaluator; nothing is written to the kernel.
 
 mod explain;
-mod route;
 mod text;
 
 use std::fmt;
@@ -17,11 +16,11 @@ use fairlead_dataplane::evaluate::{Packet, evaluate};
 use fairlead_model::Protocol;
 use tokio::time::timeout;
 
-use crate::addresses;
 use crate::agent::flags::AgentFlags;
 use crate::agent::go_duration::GoDuration;
 use crate::source::{self, IfMissing, SourceOptions};
 use crate::view::{Refreshed, View};
+use crate::{addresses, routes};
 use explain::Explanation;
 
 /// Flags of `fairlead trace`.
@@ -93,7 +92,7 @@ pub async fn run(flags: TraceFlags) -> anyhow::Result<()> {
     }
     let view = collect(&flags).await?;
     let compiler = view.compiler().context("the source is not complete")?;
-    let interface = route::interface_towards(flags.from);
+    let interface = routes::interface_towards(flags.from);
     let packet = Packet {
         source: flags.from,
         destination: flags.to.address,

@@ -103,7 +103,7 @@ impl Compiler {
         }
         // A node that may connect does so from the load balancer's address itself, if that is on one of its interfaces.
         if self
-            .node_ips
+            .primary_ips
             .iter()
             .any(|node_ip| nets.iter().any(|net| net.contains(node_ip)))
         {

@@ -16,7 +16,7 @@ fn flags(arguments: &[&str]) -> NodeFlags {
 fn addresses() -> Vec<LocalAddress> {
     let local = |interface, address: &str| {
         let address: IpAddr = address.parse().unwrap();
-        LocalAddress { interface, is_global: !address.is_loopback() && !address.to_string().starts_with("fe80"), address }
+        LocalAddress { interface, is_on_uplink: false, is_global: !address.is_loopback() && !address.to_string().starts_with("fe80"), address }
     };
     vec![
         local(1, "127.0.0.1"),
@@ -47,6 +47,33 @@ fn node_ports_are_accepted_where_the_flag_says() {
     assert!(!flags(&[]).configure(None, &addresses()).unwrap().accepts_all);
     let zero = flags(&["--nodeport-addresses", "0.0.0.0/0"]);
     assert!(zero.configure(None, &addresses()).unwrap().accepts_all);
+}
+
+#[test]
+fn an_address_on_the_loopback_interface_is_a_primary_one_only_where_there_is_no_other() {
+    let on_lo = LocalAddress { interface: 1, is_global: true, is_on_uplink: false, address: "203.0.113.1".parse().unwrap() };
+    let primary_ips = |addresses: &[LocalAddress]| flags(&[]).configure(None, addresses).unwrap().primary_ips;
+    let both = [&[on_lo], &addresses()[..]].concat();
+    assert_eq!(primary_ips(&both), primary_ips(&addresses()));
+    assert_eq!(primary_ips(&[on_lo]), [on_lo.address]);
+}
+
+#[test]
+fn the_primary_address_is_on_the_uplink_and_no_pods() {
+    let local = |interface, is_on_uplink, address: &str| LocalAddress {
+        interface,
+        is_global: true,
+        is_on_uplink,
+        address: address.parse().unwrap(),
+    };
+    let all = [local(2, false, "10.244.1.1"), local(3, false, "172.30.0.11"), local(4, true, "192.168.1.1")];
+    let primary_ips = |arguments: &[&str], addresses: &[LocalAddress]| {
+        flags(arguments).configure(None, addresses).unwrap().primary_ips[0].to_string()
+    };
+    let pods = ["--cluster-cidr", "10.244.0.0/16"];
+    assert_eq!(primary_ips(&[], &all), "192.168.1.1");
+    assert_eq!(primary_ips(&pods, &all[..2]), "172.30.0.11");
+    assert_eq!(primary_ips(&[], &all[..2]), "10.244.1.1");
 }
 
 #[test]

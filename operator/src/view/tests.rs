@@ -84,7 +84,7 @@ fn an_address_that_comes_is_accepted_without_compiling_anew() {
     let mut view = view(&["--nodeport-addresses", "all"]);
     complete(&mut view);
     view.refresh(|| None).unwrap();
-    let address = LocalAddress { interface: 2, is_global: true, address: "172.30.0.11".parse().unwrap() };
+    let address = LocalAddress { interface: 2, is_global: true, is_on_uplink: true, address: "172.30.0.11".parse().unwrap() };
     view.set_addresses(vec![address]);
     assert_eq!(view.refresh(|| None), Ok(Refreshed::Services(BTreeSet::new())));
     assert_eq!(view.compiler().unwrap().table().sets["node_ips4"].elements.len(), 1);

@@ -1,12 +1,27 @@
-//! The interface that packets from an address arrive at: the one that packets to it would leave by.
+//! Which interface leads where, by this network namespace's routes.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Looks the address up in this network namespace's routes. `None` if no route leads there.
-pub(super) fn interface_towards(address: IpAddr) -> Option<String> {
+use fairlead_model::Family;
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{AddressFamily, SocketType, socket};
+
+/// The interface that packets to an address leave by, and that packets from it arrive at. `None` if no route leads there.
+pub(crate) fn interface_towards(address: IpAddr) -> Option<String> {
     let path = if address.is_ipv4() { "/proc/thread-self/net/route" } else { "/proc/thread-self/net/ipv6_route" };
     best(&fs::read_to_string(path).ok()?, address)
+}
+
+/// The index of the interface that the default route leaves by.
+pub(crate) fn default_interface(family: Family) -> Option<u32> {
+    // No other route holds the unspecified address.
+    let unspecified = match family {
+        Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let name = interface_towards(unspecified)?;
+    name_to_index(socket(AddressFamily::INET, SocketType::DGRAM, None).ok()?, &name).ok()
 }
 
 /// The interface of the longest prefix that holds the address; of several the lowest metric.
