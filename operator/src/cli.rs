@@ -55,7 +55,9 @@ impl Cli {
         let default = match self.command {
             // The source says itself what its client library would repeat.
             Command::Agent(_) => "info,kube_client=off,kube_runtime=off",
-            Command::Trace(_) | Command::Cleanup(_) | Command::Sandbox(_) => "warn,kube_client=off,kube_runtime=off",
+            Command::Trace(_) | Command::Cleanup(_) => "warn,kube_client=off,kube_runtime=off",
+            // The sandbox shows by itself what is wrong with its manifests.
+            Command::Sandbox(_) => "warn,fairlead::source=off",
         };
         let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
         let is_terminal = std::io::stderr().is_terminal();

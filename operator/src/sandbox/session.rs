@@ -1,0 +1,281 @@
+//! The running sandbox: a lab, its workloads, one agent on each node, and the manifests that they all follow.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use fairlead_lab::{Lab, Pod};
+use fairlead_model::ServiceName;
+
+use super::agents::{Agent, Death};
+use super::ground::{Ground, VISITOR, alone};
+use super::health::health_checks;
+use super::manifests::{Edit, Follower};
+use super::plan::{Plan, plan};
+use super::question::{HOME_NODE, only, questions, routes};
+use super::report::{self, EditReport, HealthReport, NodeReport, Report, TrafficReport};
+use super::scene::Scene;
+use super::traffic::{Askers, ask};
+use super::workloads::Workloads;
+
+/// How long an agent may take to end. Then it is killed.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
+
+/// The running sandbox. Fields are dropped in this order: what uses the lab goes before it.
+pub(super) struct Session {
+    agents: Vec<Agent>,
+    first_commits: Vec<Duration>,
+    visitor: Pod,
+    workloads: Workloads,
+    lab: Lab,
+    ground: Ground,
+    follower: Follower,
+    plan: Plan,
+    routes: BTreeMap<IpAddr, u8>,
+    complaints: Vec<String>,
+    folder: PathBuf,
+    logs: PathBuf,
+    requests: usize,
+    is_interrupted: Arc<AtomicBool>,
+}
+
+/// Which Services are asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Extent<'a> {
+    /// All.
+    All,
+    /// Those that an edit touched.
+    Touched(&'a Edit),
+}
+
+impl Session {
+    /// Builds everything and starts the agents.
+    pub(super) fn start(
+        lab: Lab,
+        follower: Follower,
+        folder: &Path,
+        logs: &Path,
+        requests: usize,
+        is_interrupted: Arc<AtomicBool>,
+    ) -> anyhow::Result<Self> {
+        let ground = Ground::of(&lab);
+        let home = lab.node(HOME_NODE);
+        let visitor = home
+            .add_pod_at("visitor", home.pod_addresses(VISITOR))
+            .context("cannot start the pod that asks")?;
+        let mut session = Self {
+            agents: Vec::new(),
+            first_commits: Vec::new(),
+            visitor,
+            workloads: Workloads::default(),
+            lab,
+            ground,
+            follower,
+            plan: Plan::default(),
+            routes: BTreeMap::new(),
+            complaints: Vec::new(),
+            folder: folder.to_owned(),
+            logs: logs.to_owned(),
+            requests,
+            is_interrupted,
+        };
+        session.prepare()?;
+        for node in session.lab.nodes() {
+            session.agents.push(Agent::start(node, folder, logs)?);
+        }
+        Ok(session)
+    }
+
+    /// Waits until every agent has written its rules.
+    pub(super) fn wait_for_agents(&mut self) -> anyhow::Result<&[Duration]> {
+        self.first_commits.clear();
+        for agent in &mut self.agents {
+            self.first_commits
+                .push(agent.wait_for_first_commit(&self.lab, &self.is_interrupted)?);
+        }
+        Ok(&self.first_commits)
+    }
+
+    /// Starts what the manifests ask for: workloads, and the client's routes.
+    pub(super) fn prepare(&mut self) -> anyhow::Result<()> {
+        let (plan, routes) = {
+            let scene = self.scene();
+            (plan(&scene), routes(&scene))
+        };
+        self.complaints = self.workloads.start(&self.lab, &plan)?;
+        self.plan = plan;
+        for (address, node) in &routes {
+            if self.ground.place_of(*address) == super::ground::Place::Elsewhere
+                && self.routes.get(address) != Some(node)
+            {
+                self.lab.client().route(alone(*address), self.lab.node(*node))?;
+            }
+        }
+        for address in self.routes.keys().filter(|address| !routes.contains_key(address)) {
+            if self.ground.place_of(*address) == super::ground::Place::Elsewhere {
+                self.lab.client().unroute(alone(*address))?;
+            }
+        }
+        self.routes = routes;
+        Ok(())
+    }
+
+    /// Follows an edit: starts what is new, waits for the agents, and ends what is gone. Returns when the last node had
+    /// the edit in its kernel.
+    pub(super) fn follow(&mut self, edit: &Edit) -> anyhow::Result<Option<SystemTime>> {
+        self.prepare()?;
+        let mut last = None;
+        for agent in self
+            .agents
+            .iter_mut()
+            .filter(|agent| edit.nodes.contains(&agent.node()))
+        {
+            let edited = edit.at.unwrap_or(SystemTime::UNIX_EPOCH);
+            last = last.max(Some(agent.wait_for_edit(&self.lab, edited, &self.is_interrupted)?));
+        }
+        self.workloads.end_others(&self.plan);
+        Ok(last)
+    }
+
+    fn scene(&self) -> Scene<'_> {
+        Scene {
+            ground: &self.ground,
+            clusters: self.follower.clusters(),
+            notes: self.follower.notes(),
+        }
+    }
+
+    /// What there is, before anything is asked.
+    pub(super) fn outline(&self) -> Report {
+        let scene = self.scene();
+        Report {
+            manifests: self.folder.display().to_string(),
+            edit: None,
+            nodes: self.nodes(),
+            client: self.ground.client.both(),
+            pod: self.ground.visitor.both(),
+            workloads: report::workloads(&scene, &self.plan),
+            services: report::services(&scene, &self.plan),
+            ignored: report::ignored(&scene),
+            problems: self.problems(),
+            traffic: Vec::new(),
+            health_checks: Vec::new(),
+            passed: true,
+        }
+    }
+
+    /// Asks, and puts everything together.
+    pub(super) fn report(&self, extent: Extent<'_>, effect: Option<Duration>) -> anyhow::Result<Report> {
+        let scene = self.scene();
+        let is_wanted = |name: &ServiceName| match extent {
+            Extent::All => true,
+            Extent::Touched(edit) => edit.services.contains(name),
+        };
+        let questions = only(questions(&scene, &self.plan), is_wanted);
+        let askers = Askers {
+            pod: &self.visitor,
+            node: self.lab.node(HOME_NODE),
+            outside: self.lab.client(),
+        };
+        let asked = ask(questions, askers, self.requests, &self.is_interrupted)?;
+        let checks = health_checks(&scene, &self.lab);
+        let traffic: Vec<TrafficReport> = report::traffic(&scene, &asked);
+        let health_checks: Vec<HealthReport> = report::health(&scene, &checks);
+        let passed = traffic.iter().all(|row| row.complaint.is_none())
+            && health_checks.iter().all(|check| check.complaint.is_none());
+        let edit = match extent {
+            Extent::All => None,
+            Extent::Touched(edit) => Some(EditReport {
+                services: edit.services.iter().map(ToString::to_string).collect(),
+                effect_millis: effect.map(report::millis),
+            }),
+        };
+        Ok(Report {
+            edit,
+            traffic,
+            health_checks,
+            passed,
+            ..self.outline()
+        })
+    }
+
+    fn nodes(&self) -> Vec<NodeReport> {
+        let report = |(agent, first_commit): (&Agent, &Duration)| NodeReport {
+            name: agent.name().to_owned(),
+            addresses: self.ground.node(agent.node()).addresses.both(),
+            zone: self
+                .scene()
+                .cluster(agent.node())
+                .node()
+                .and_then(|node| node.zone.as_deref().map(str::to_owned)),
+            agent_pid: agent.id(),
+            first_commit_millis: report::millis(*first_commit),
+        };
+        self.agents.iter().zip(&self.first_commits).map(report).collect()
+    }
+
+    /// What is wrong with the manifests, or does not fit the lab.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let unplaced = self.plan.unplaced.iter().map(ToString::to_string);
+        self.follower
+            .problems()
+            .into_iter()
+            .chain(unplaced)
+            .chain(self.complaints.iter().cloned())
+            .collect()
+    }
+
+    /// The manifests, to wait for edits.
+    pub(super) fn follower(&mut self) -> &mut Follower {
+        &mut self.follower
+    }
+
+    /// How many pods run, besides the one that asks.
+    pub(super) fn pods(&self) -> usize {
+        self.workloads.pods()
+    }
+
+    /// The lab.
+    pub(super) fn lab(&self) -> &Lab {
+        &self.lab
+    }
+
+    /// The agents.
+    pub(super) fn agents(&self) -> &[Agent] {
+        &self.agents
+    }
+
+    /// The folder of the agents' logs.
+    pub(super) fn logs(&self) -> &Path {
+        &self.logs
+    }
+
+    /// The folder of manifests.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Agents that have died are started again, as a `DaemonSet` would; their rules stayed in the kernel.
+    pub(super) fn restart_the_dead(&mut self) -> anyhow::Result<Vec<(Death, Duration)>> {
+        let mut deaths = Vec::new();
+        for (agent, first_commit) in self.agents.iter_mut().zip(&mut self.first_commits) {
+            if let Some(death) = agent.death()? {
+                *agent = Agent::start(self.lab.node(agent.node()), &self.folder, &self.logs)?;
+                *first_commit = agent.wait_for_first_commit(&self.lab, &self.is_interrupted)?;
+                deaths.push((death, *first_commit));
+            }
+        }
+        Ok(deaths)
+    }
+
+    /// Ends the agents in good order; everything else ends with the lab.
+    pub(super) fn end(mut self) {
+        for agent in self.agents.drain(..) {
+            agent.end(ENDS_WITHIN);
+        }
+    }
+}
