@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Builds what the tests against a real API server start: kube-apiserver, and an etcd that can report progress, which
+# streamed lists need and Debian's etcd (3.4.23) cannot. Prints the folder that they are in.
+#
+# What is there in the pinned version is kept. Needs Go 1.26 and its module proxy; no checkout of Kubernetes.
+set -euo pipefail
+
+KUBERNETES_VERSION=v1.37.2
+ETCD_VERSION=v3.7.3
+
+TOOLS=${FAIRLEAD_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/fairlead/tools}
+mkdir -p "$TOOLS"
+
+# One build at a time: .ci/run and a person may both start it.
+exec 9>"$TOOLS/.lock"
+flock 9
+
+# is_there NAME VERSION: the program says that it is this version.
+is_there() {
+  local said
+  said=$("$TOOLS/$1" --version 2>/dev/null) && [[ ${said%%$'\n'*} == *[\ v]"${2#v}" ]]
+}
+
+# build NAME PACKAGE LDFLAGS: builds from the module in the current folder. A broken-off build leaves nothing behind.
+build() {
+  local began=$SECONDS
+  CGO_ENABLED=0 go build -mod=mod -trimpath -buildvcs=false -ldflags "-s -w $3" -o "$TOOLS/.$1.new" "$2"
+  mv "$TOOLS/.$1.new" "$TOOLS/$1"
+  echo "built $1 in $((SECONDS - began)) s" >&2
+}
+
+# Kubernetes' own go.mod, with the staging folders, which a module's archive lacks, replaced by their releases.
+kube_apiserver() (
+  local download source_folder module_file sums package flags=
+  download=$(go mod download -json "k8s.io/kubernetes@$KUBERNETES_VERSION")
+  source_folder=$(sed -n 's/^\t"Dir": "\(.*\)",\?$/\1/p' <<<"$download")
+  module_file=$source_folder/go.mod sums=$source_folder/go.sum
+  mkdir -p "$TOOLS/src/kubernetes" && cd "$TOOLS/src/kubernetes"
+  sed -E "s#=> \./staging/src/(\S+)#=> \1 ${KUBERNETES_VERSION/#v1/v0}#" "$module_file" >go.mod
+  cat "$sums" >go.sum
+  go mod edit -module build.test/kubernetes -require "k8s.io/kubernetes@$KUBERNETES_VERSION"
+  # Without a version the server serves no API that came after 1.0.
+  for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+    flags+=" -X $package.gitVersion=$KUBERNETES_VERSION -X $package.gitTreeState=clean"
+    flags+=" -X $package.gitMajor=1 -X $package.gitMinor=$(cut -d. -f2 <<<"$KUBERNETES_VERSION")"
+    flags+=" -X $package.gitCommit=$(printf '0%.0s' {1..40}) -X $package.buildDate=2026-01-01T00:00:00Z"
+  done
+  build kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver "$flags"
+)
+
+etcd() (
+  rm -rf "$TOOLS/src/etcd" && mkdir -p "$TOOLS/src/etcd" && cd "$TOOLS/src/etcd"
+  go mod init build.test/etcd 2>/dev/null
+  go mod edit -require "go.etcd.io/etcd/server/v3@$ETCD_VERSION"
+  build etcd go.etcd.io/etcd/server/v3 ""
+)
+
+is_there etcd "$ETCD_VERSION" || etcd
+is_there kube-apiserver "$KUBERNETES_VERSION" || kube_apiserver
+echo "$TOOLS"
