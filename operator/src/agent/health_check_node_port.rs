@@ -32,7 +32,7 @@ use super::listen::{listen, serve};
 pub struct HealthCheck {
     /// The Service's `healthCheckNodePort`.
     pub port: HealthCheckNodePort,
-    /// Distinct addresses of ready endpoints on this node, over all ports of the Service.
+    /// Distinct addresses of ready endpoints on this node, over all ports of the Service; of the family that has more.
     pub local_ready_endpoints: usize,
 }
 

@@ -58,11 +58,12 @@ impl Tally {
 
     fn look_at(&mut self, service: &Service, select: impl Fn(&ServicePort, Family) -> Selection) -> Facts {
         let mut facts = Facts::default();
-        let mut local_ready = BTreeSet::new();
+        let mut local_ready_endpoints = 0;
         for (family, figures) in Family::ALL.into_iter().zip(&mut facts.figures) {
             if !service.cluster_ips.iter().any(|address| Family::of(*address) == family) {
                 continue;
             }
+            let mut local_ready = BTreeSet::new();
             for port in &service.ports {
                 facts.has_udp |= port.protocol == Protocol::Udp;
                 let selection = select(port, family);
@@ -79,9 +80,11 @@ impl Tally {
                     figures.no_local_external += usize::from(counts);
                 }
             }
+            // A pod with an address of each family is one endpoint.
+            local_ready_endpoints = local_ready_endpoints.max(local_ready.len());
         }
         if let Some(port) = service.health_check_node_port {
-            let check = HealthCheck { port, local_ready_endpoints: local_ready.len() };
+            let check = HealthCheck { port, local_ready_endpoints };
             self.health_checks.insert(service.name.clone(), check);
         }
         facts
@@ -150,6 +153,14 @@ mod tests {
         assert_eq!(tally.health_checks()[&service.name].local_ready_endpoints, 1);
         assert_eq!(tally.totals[0], Figures { ports: 2, endpoints: 6, ..Figures::default() });
         assert_eq!(tally.totals[1], Figures::default(), "the Service has no IPv6 address");
+
+        let mut dual = service.clone();
+        dual.cluster_ips.push("fd00:10:96::1".parse().unwrap());
+        tally.set(&dual.name, Some(&dual), |_, family| match family {
+            Family::V4 => Selection { candidates: vec![candidate("10.244.1.1", true, true)] },
+            Family::V6 => Selection { candidates: vec![candidate("fd00:10:244:1::1", true, true)] },
+        });
+        assert_eq!(tally.health_checks()[&service.name].local_ready_endpoints, 1, "one pod with two addresses");
 
         let remote = [candidate("10.244.2.1", false, true)];
         tally.set(&service.name, Some(&service), |_, _| Selection { candidates: remote.to_vec() });
