@@ -26,7 +26,8 @@ pub struct AgentFlags {
     /// Write the rules once and end; they stay in place.
     #[arg(long)]
     pub once: bool,
-    /// Compare everything with the kernel at least this often, and count as unhealthy when a change has waited twice as long.
+    /// Longest wait before rules that the kernel refused are tried again. A change that has waited twice as long makes the
+    /// agent unhealthy.
     #[arg(long, value_name = "DURATION", default_value_t = GoDuration(Duration::from_secs(30)))]
     pub sync_period: GoDuration,
     /// Whether other programs may change our table.
