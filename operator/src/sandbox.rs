@@ -101,7 +101,7 @@ pub fn run(flags: SandboxFlags) -> anyhow::Result<()> {
 fn become_root() -> anyhow::Result<Privilege> {
     let user_namespace = || fs::read_link("/proc/self/ns/user");
     let before = user_namespace().context("cannot look at /proc/self/ns/user")?;
-    fairlead_lab::enter_user_namespace().context("the sandbox needs network namespaces")?;
+    fairlead_lab::enter_user_namespace().context("cannot start the sandbox")?;
     Ok(if user_namespace()? == before {
         Privilege::Root
     } else {

@@ -13,6 +13,7 @@ use fairlead_lab::{Lab, Node, Process, wait_for};
 
 use super::ground::CLUSTER_CIDR;
 use super::http;
+use super::traffic::Interrupted;
 
 /// How long an agent may take to its first commit, on a busy machine.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
@@ -34,28 +35,15 @@ pub(super) struct Agent {
 }
 
 /// How an agent died.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the agent on {node} ended ({status}); its last log lines:\n{last_lines}")]
 pub(super) struct Death {
     /// Its node.
     pub(super) node: String,
     /// How.
     pub(super) status: ExitStatus,
-    /// The end of its log.
+    /// The end of its log, indented.
     pub(super) last_lines: String,
-}
-
-impl std::fmt::Display for Death {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "the agent on {} ended ({}); its last log lines:",
-            self.node, self.status
-        )?;
-        for line in self.last_lines.lines() {
-            write!(f, "\n    {line}")?;
-        }
-        Ok(())
-    }
 }
 
 /// When an agent last heard of a change, and when it last had the kernel up to date.
@@ -137,54 +125,64 @@ impl Agent {
         let Some(status) = self.process.status()? else {
             return Ok(None);
         };
-        let text = fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<_> = text.lines().collect();
-        let last_lines = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
         Ok(Some(Death {
             node: self.name.clone(),
             status,
-            last_lines,
+            last_lines: self.last_lines(),
         }))
+    }
+
+    /// The end of its log, indented.
+    fn last_lines(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = text.lines().map(|line| format!("    {line}")).collect();
+        lines[lines.len().saturating_sub(LAST_LINES)..].join(
+            "
+",
+        )
     }
 
     /// Waits until the agent has written its rules. Returns how long that took since its start.
     pub(super) fn wait_for_first_commit(&mut self, lab: &Lab, is_interrupted: &AtomicBool) -> anyhow::Result<Duration> {
-        self.wait(lab, STARTS_WITHIN, "to write its rules", is_interrupted, |times| {
-            times.synced > UNIX_EPOCH
-        })?;
-        Ok(self.started.elapsed())
+        let has_committed = |times: &SyncTimes| times.synced > UNIX_EPOCH;
+        match self.wait(lab, STARTS_WITHIN, is_interrupted, has_committed)? {
+            Some(_) => Ok(self.started.elapsed()),
+            None => bail!(
+                "the agent on {} wrote no rules within {STARTS_WITHIN:?}; the end of its log:\n{}",
+                self.name,
+                self.last_lines()
+            ),
+        }
     }
 
-    /// Waits until the agent has heard of an edit and the kernel has what follows from it.
+    /// Waits until the agent has heard of an edit and the kernel has what follows from it. None if that took too long.
     pub(super) fn wait_for_edit(
         &mut self,
         lab: &Lab,
         edited: SystemTime,
         is_interrupted: &AtomicBool,
-    ) -> anyhow::Result<SystemTime> {
+    ) -> anyhow::Result<Option<SystemTime>> {
         let has_followed = |times: &SyncTimes| times.queued >= edited && times.synced >= times.queued;
-        Ok(self
-            .wait(lab, FOLLOWS_WITHIN, "to follow the edit", is_interrupted, has_followed)?
-            .synced)
+        let times = self.wait(lab, FOLLOWS_WITHIN, is_interrupted, has_followed)?;
+        Ok(times.map(|times| times.synced))
     }
 
+    /// Looks at the agent's metrics until they are enough, or for as long as `limit`.
     fn wait(
         &mut self,
         lab: &Lab,
         limit: Duration,
-        what: &str,
         is_interrupted: &AtomicBool,
         is_enough: impl Fn(&SyncTimes) -> bool,
-    ) -> anyhow::Result<SyncTimes> {
-        let what = format!("the agent on {} {what}", self.name);
+    ) -> anyhow::Result<Option<SyncTimes>> {
         let node = lab.node(self.node);
-        let result = wait_for(limit, &what, || {
+        let result = wait_for(limit, "the agent", || {
             if is_interrupted.load(Ordering::Relaxed) {
-                return Some(Err(super::traffic::Interrupted.into()));
+                return Some(Err(Interrupted.into()));
             }
             match self.death() {
                 Ok(None) => {}
-                Ok(Some(death)) => return Some(Err(anyhow::anyhow!("{death}"))),
+                Ok(Some(death)) => return Some(Err(death.into())),
                 Err(error) => return Some(Err(error)),
             }
             // It does not listen yet.
@@ -192,8 +190,8 @@ impl Agent {
             sync_times(&metrics.body).filter(&is_enough).map(Ok)
         });
         match result {
-            Ok(found) => found,
-            Err(error) => bail!("{error}; its log is {}", self.log.display()),
+            Ok(found) => found.map(Some),
+            Err(_deadline) => Ok(None),
         }
     }
 

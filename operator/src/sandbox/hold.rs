@@ -7,6 +7,7 @@ use anyhow::Context;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::agents::Death;
 use super::instructions::{Privilege, instructions};
 use super::manifests::Edit;
 use super::output::Output;
@@ -43,7 +44,13 @@ pub(super) fn hold(
         let result = match event {
             Event::Interrupted => return Ok(()),
             Event::ChildEnded => restart(session, output),
-            Event::Edit(edit) => follow(session, &edit, &mut rows, output),
+            Event::Edit(edit) => match follow(session, &edit, &mut rows, output) {
+                // The one that takes its place follows the edit too.
+                Err(error) if error.is::<Death>() => {
+                    restart(session, output).and_then(|()| follow(session, &edit, &mut rows, output))
+                }
+                result => result,
+            },
         };
         match result {
             Ok(()) => {}

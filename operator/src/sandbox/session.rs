@@ -106,7 +106,7 @@ impl Session {
             let scene = self.scene();
             (plan(&scene), routes(&scene))
         };
-        self.complaints = self.workloads.start(&self.lab, &plan)?;
+        self.complaints = self.workloads.start(&self.lab, &plan);
         self.plan = plan;
         for (address, node) in &routes {
             if self.ground.place_of(*address) == super::ground::Place::Elsewhere
@@ -129,15 +129,27 @@ impl Session {
     pub(super) fn follow(&mut self, edit: &Edit) -> anyhow::Result<Option<SystemTime>> {
         self.prepare()?;
         let mut last = None;
+        let edited = edit.at.unwrap_or(SystemTime::UNIX_EPOCH);
+        let mut late = Vec::new();
         for agent in self
             .agents
             .iter_mut()
             .filter(|agent| edit.nodes.contains(&agent.node()))
         {
-            let edited = edit.at.unwrap_or(SystemTime::UNIX_EPOCH);
-            last = last.max(Some(agent.wait_for_edit(&self.lab, edited, &self.is_interrupted)?));
+            match agent.wait_for_edit(&self.lab, edited, &self.is_interrupted)? {
+                Some(synced) => last = last.max(Some(synced)),
+                None => late.push(format!(
+                    "the agent on {} does not say that it followed the edit",
+                    agent.name()
+                )),
+            }
         }
         self.workloads.end_others(&self.plan);
+        if !self.complaints.is_empty() {
+            // What is gone may have been in the way.
+            self.complaints = self.workloads.start(&self.lab, &self.plan);
+        }
+        self.complaints.extend(late);
         Ok(last)
     }
 

@@ -1,11 +1,17 @@
 //! Scenes from manifests, for unit tests.
 
+use std::time::Duration;
+
 use fairlead_model::{Change, Cluster};
 
-use super::ground::Ground;
+use super::expected::{Expected, Seen, source_of};
 use super::ground::tests::three_nodes;
+use super::ground::{Ground, of_family};
 use super::notes::Notes;
+use super::plan::plan;
+use super::question::{Question, questions};
 use super::scene::Scene;
+use super::traffic::{Asked, Tally};
 use crate::source::manifest::{Object, parse};
 
 /// Owns what a [`Scene`] borrows.
@@ -53,4 +59,35 @@ impl Stage {
             notes: &self.notes,
         }
     }
+
+    /// Every question with the answers that it must get.
+    pub(super) fn asked(&self) -> Vec<Asked> {
+        let scene = self.scene();
+        let questions = questions(&scene, &plan(&scene));
+        let ask = |question: Question| Asked {
+            tally: Some(right_answers(&scene, &question)),
+            question,
+        };
+        questions.into_iter().map(ask).collect()
+    }
+}
+
+fn right_answers(scene: &Scene<'_>, question: &Question) -> Tally {
+    let mut tally = Tally::default();
+    let family = question.family();
+    match &question.expected {
+        Expected::Answer { from, is_affine, .. } => {
+            for (name, seen) in from.iter().take(if *is_affine { 1 } else { usize::MAX }) {
+                let client = match seen {
+                    Seen::Client => source_of(scene, question.key.origin, family),
+                    Seen::Node(node) => of_family(scene.ground.node(*node).addresses, family),
+                };
+                tally.replies.insert((name.clone(), client), 12);
+                tally.times.push(Duration::from_micros(210));
+            }
+        }
+        Expected::Refused => tally.refused = 12,
+        Expected::Dropped(_) | Expected::NotServed => tally.unanswered = 12,
+    }
+    tally
 }

@@ -42,11 +42,11 @@ impl Screen {
 
     /// The title of a part.
     pub(super) fn title(self, title: &str, more: &str) -> String {
-        format!(
-            "\n{}  {}\n",
-            self.paint.paint(Style::Strong, title),
-            self.paint.paint(Style::Faint, more)
-        )
+        let title = self.paint.paint(Style::Strong, title);
+        if more.is_empty() {
+            return format!("\n{title}\n");
+        }
+        format!("\n{title}  {}\n", self.paint.paint(Style::Faint, more))
     }
 }
 
@@ -130,11 +130,14 @@ fn ports(service: &ServiceReport) -> Vec<Item> {
         } else {
             format!("{} ", port.name)
         };
-        let item = Item::plain(format!("{name}{}", number_with(port.port, &port.protocol)));
-        match port.node_port {
-            Some(node_port) => item.and(Style::Faint, format!(", node {node_port}")),
-            None => item,
-        }
+        // As kubectl writes it.
+        let node_port = port.node_port.map(|number| format!(":{number}")).unwrap_or_default();
+        let protocol = if port.protocol == "tcp" {
+            String::new()
+        } else {
+            format!("/{}", port.protocol)
+        };
+        Item::plain(format!("{name}{}{node_port}{protocol}", port.port))
     };
     service.ports.iter().map(item).collect()
 }
@@ -462,3 +465,6 @@ pub(super) fn complaints(report: &Report, screen: Screen) -> String {
         screen.title("NOT AS THE MANIFESTS SAY", "") + &lines
     }
 }
+
+#[cfg(test)]
+mod tests;
