@@ -211,6 +211,8 @@ struct RowKey<'a> {
     protocol: &'a str,
     frontend: Frontend,
     number: u16,
+    /// Where a client stays with its endpoint, it has two: one in each family.
+    family: Option<&'a str>,
     from: Origin,
     expected: ExpectedReport,
     complaint: Option<&'a str>,
@@ -284,6 +286,7 @@ fn key_of(row: &TrafficReport) -> RowKey<'_> {
         protocol: &row.protocol,
         frontend: row.frontend,
         number: row.to.port(),
+        family: matches!(expected, ExpectedReport::Answer { one: true, .. }).then_some(row.family.as_str()),
         from: row.from,
         expected,
         complaint: row.complaint.as_deref(),
