@@ -6,6 +6,7 @@ mod explain;
 mod text;
 
 use std::fmt;
+use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
@@ -107,11 +108,15 @@ pub async fn run(flags: TraceFlags) -> anyhow::Result<()> {
     };
     let evaluation = evaluate(compiler.table(), is_local, &packet);
     let explanation = Explanation::new(&view, &packet, is_local(flags.from), evaluation);
-    match flags.output {
-        Output::Text => print!("{}", text::Text(&explanation)),
-        Output::Json => println!("{}", explanation.to_json()),
+    let answer = match flags.output {
+        Output::Text => text::Text(&explanation).to_string(),
+        Output::Json => format!("{}\n", explanation.to_json()),
+    };
+    match std::io::stdout().write_all(answer.as_bytes()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("cannot write the answer"),
     }
-    Ok(())
 }
 
 /// Reads the source until it is complete.
