@@ -6,10 +6,15 @@
 //!
 //! [`world`] is the lab with its agents, [`manifest`] writes objects, [`verdict`] says what is expected and what was seen.
 
+mod affinity;
+mod choice;
 mod hairpin;
 mod http;
+mod lifecycle;
 mod manifest;
 mod matrix;
+mod node_ports;
+mod ports;
 mod source_ranges;
 mod verdict;
 mod world;
