@@ -8,13 +8,20 @@
 
 mod affinity;
 mod choice;
+mod detect_local;
+mod flows;
 mod hairpin;
+mod healing;
+mod health_check;
 mod http;
 mod lifecycle;
 mod manifest;
 mod matrix;
 mod node_ports;
 mod ports;
+mod restart;
+mod shared_addresses;
 mod source_ranges;
+mod unused_addresses;
 mod verdict;
 mod world;

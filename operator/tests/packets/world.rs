@@ -248,7 +248,7 @@ impl World {
             .unwrap_or_else(|| panic!("node-{node} has no metric {series}"))
     }
 
-    fn find_metric(&self, node: u8, series: &str) -> Option<f64> {
+    pub(crate) fn find_metric(&self, node: u8, series: &str) -> Option<f64> {
         let text = wait_for(PATIENT, "the agent's metrics", || {
             super::http::get(
                 self.lab.node(node),
