@@ -18,8 +18,10 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-../target}/fuzz
 export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing"
+# The main lock file decides the versions; what only the fuzzer needs is added to a copy.
+cp ../Cargo.lock Cargo.lock
 # With a target named, build scripts and macros are built without the flags, which they could not link with.
-cargo build --release --locked --target "$host"
+cargo build --release --target "$host"
 programs=$CARGO_TARGET_DIR/$host/release
 
 if [[ ${2:-} && -f $2 ]]; then
