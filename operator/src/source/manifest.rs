@@ -103,6 +103,11 @@ struct Fault {
 /// Reads the objects of a manifest file: YAML with one or more documents, or JSON if the name ends in `.json`. Lists are
 /// taken apart, kinds that a proxy does not need are skipped, and `default` is filled in for a missing namespace.
 pub fn parse(file_name: &str, text: &str) -> Result<Vec<Object>, ManifestError> {
+    // No YAML or JSON has one, but a power cut leaves them in files. The YAML parser loses count of its lines there.
+    if let Some((before, _)) = text.split_once('\0') {
+        let position = Position::after(before);
+        return Err(broken(file_name, text, Some(position), "a zero byte: the file is damaged".to_owned()));
+    }
     let documents = documents(file_name, text)?;
     let mut objects = Vec::new();
     let mut names = BTreeSet::new();

@@ -21,6 +21,15 @@ impl fmt::Display for Position {
 }
 
 impl Position {
+    /// The position after a text.
+    pub(super) fn after(text: &str) -> Self {
+        let line = text.rsplit('\n').next().unwrap_or_default();
+        Self {
+            line: text.split('\n').count() as u64,
+            column: line.chars().count() as u64 + 1,
+        }
+    }
+
     fn from_location(location: serde_saphyr::Location) -> Option<Self> {
         // Line 0 means that the parser does not know.
         (location.line() > 0).then(|| Self {

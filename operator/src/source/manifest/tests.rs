@@ -45,6 +45,15 @@ fn error(text: &str) -> String {
 }
 
 #[test]
+fn a_zero_byte_is_found_where_it_is() {
+    let text = WEB.replace("10.96.0.10", "10.96\0\0\0\n\0");
+    assert_eq!(
+        error(&text),
+        "web.yaml:7:19: Service shop/web: spec.clusterIP: a zero byte: the file is damaged"
+    );
+}
+
+#[test]
 fn a_service_is_read() {
     let objects = parse("web.yaml", WEB).unwrap();
     let [Object::Service(manifest)] = objects.as_slice() else {
