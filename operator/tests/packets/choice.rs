@@ -44,18 +44,18 @@ impl Stage {
             );
         }
     }
+}
 
-    /// Asks the node port of node-1 from outside, whose policy is Local.
-    #[track_caller]
-    fn assert_local_set(&self, world: &World, expected: impl Fn(Family) -> Verdict) {
-        for family in Family::BOTH {
-            let node = world.lab.node(1).addresses().of(family);
-            assert_verdict(
-                world.lab.client(),
-                probe(Protocol::Tcp, node, NODE_PORT),
-                &expected(family),
-            );
-        }
+/// Asks the node port of node-1 from outside, whose policy is Local.
+#[track_caller]
+fn assert_local_set(world: &World, expected: impl Fn(Family) -> Verdict) {
+    for family in Family::BOTH {
+        let node = world.lab.node(1).addresses().of(family);
+        assert_verdict(
+            world.lab.client(),
+            probe(Protocol::Tcp, node, NODE_PORT),
+            &expected(family),
+        );
     }
 }
 
@@ -84,7 +84,7 @@ fn terminating_endpoints_serve_where_nothing_is_ready() {
             &[first.clone(), second.clone(), third.clone().not_ready()],
         ));
         stage.assert_cluster_set(&["web-1", "web-2"]);
-        stage.assert_local_set(world, local);
+        assert_local_set(world, local);
 
         // The node's only one terminates: its local set falls back, the cluster set does not.
         world.apply(objects(
@@ -92,7 +92,7 @@ fn terminating_endpoints_serve_where_nothing_is_ready() {
             &[first.clone().terminating(), second.clone(), third.clone().terminating()],
         ));
         stage.assert_cluster_set(&["web-2"]);
-        stage.assert_local_set(world, local);
+        assert_local_set(world, local);
 
         // Another one on the node is ready, so that the local set needs no fallback.
         let sibling = Workload::start(world, 1, "sibling", &[8080]);
@@ -105,7 +105,7 @@ fn terminating_endpoints_serve_where_nothing_is_ready() {
             ],
         ));
         stage.assert_cluster_set(&["sibling"]);
-        stage.assert_local_set(world, |family| Verdict::answers(&["sibling"], client.of(family)));
+        assert_local_set(world, |family| Verdict::answers(&["sibling"], client.of(family)));
 
         // Everything terminates: all of them serve.
         world.apply(objects(
@@ -117,7 +117,7 @@ fn terminating_endpoints_serve_where_nothing_is_ready() {
             ],
         ));
         stage.assert_cluster_set(&["web-1", "web-2"]);
-        stage.assert_local_set(world, local);
+        assert_local_set(world, local);
 
         // Nothing of it on the node.
         world.apply(objects(
@@ -125,14 +125,14 @@ fn terminating_endpoints_serve_where_nothing_is_ready() {
             &[second.clone().terminating(), third.clone().terminating()],
         ));
         stage.assert_cluster_set(&["web-2", "web-3"]);
-        stage.assert_local_set(world, |_| Verdict::Dropped);
+        assert_local_set(world, |_| Verdict::Dropped);
 
         world.apply(objects(
             "Local",
             &[first.not_ready(), second.not_ready(), third.not_ready()],
         ));
         stage.assert_cluster_set(&[]);
-        stage.assert_local_set(world, |_| Verdict::Refused);
+        assert_local_set(world, |_| Verdict::Refused);
     });
 }
 
@@ -174,7 +174,7 @@ fn hints_keep_connections_in_the_zone() {
         // The Local set does not look at hints.
         apply(world, ["b", "a", "b"], &hinted);
         let client = world.lab.client().addresses();
-        stage.assert_local_set(world, |family| Verdict::answers(&["web-1"], client.of(family)));
+        assert_local_set(world, |family| Verdict::answers(&["web-1"], client.of(family)));
 
         // One endpoint without hints, and they count no more; but not if it is not ready.
         let [one, two, three] = hinted;
@@ -221,7 +221,7 @@ fn hints_for_nodes_come_before_hints_for_zones() {
         apply(world, &both);
         stage.assert_cluster_set(&["web-1"]);
         // An external frontend with policy Cluster has the same set.
-        stage.assert_local_set(world, |family| {
+        assert_local_set(world, |family| {
             let endpoint = stage.web[0].addresses().of(family);
             Verdict::answers(&["web-1"], masqueraded(world.lab.node(1), family, endpoint))
         });

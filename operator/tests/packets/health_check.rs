@@ -90,11 +90,11 @@ fn each_node_tells_of_its_own_ready_endpoints() {
         world.apply(objects(&[first.clone().terminating(), third]));
         assert_endpoints(world, 1, 0);
         assert_endpoints(world, 2, 1);
-        world.apply(objects(&[first.clone()]));
+        world.apply(objects(std::slice::from_ref(&first)));
         assert_endpoints(world, 1, 1);
 
         // Policy Cluster needs no such port, and a removed Service none at all.
-        let mut cluster = objects(&[first.clone()]);
+        let mut cluster = objects(std::slice::from_ref(&first));
         cluster[0] = with(cluster[0].clone(), "externalTrafficPolicy", json!("Cluster"));
         world.apply(cluster);
         assert_closed(world, 1);

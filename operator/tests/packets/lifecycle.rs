@@ -41,15 +41,15 @@ impl Stage {
             assert_verdict(&self.visitor, target, expected.unwrap_or(&answers));
         }
     }
+}
 
-    #[track_caller]
-    fn assert_node_port(&self, world: &World, port: u16, is_served: bool) {
-        for family in Family::BOTH {
-            let node = world.lab.node(1).addresses().of(family);
-            let answers = Verdict::answers(&["web"], world.lab.node(1).pod_addresses(1).of(family));
-            let expected = if is_served { &answers } else { &Verdict::Refused };
-            assert_verdict(world.lab.client(), probe(Protocol::Tcp, node, port), expected);
-        }
+#[track_caller]
+fn assert_node_port(world: &World, port: u16, is_served: bool) {
+    for family in Family::BOTH {
+        let node = world.lab.node(1).addresses().of(family);
+        let answers = Verdict::answers(&["web"], world.lab.node(1).pod_addresses(1).of(family));
+        let expected = if is_served { &answers } else { &Verdict::Refused };
+        assert_verdict(world.lab.client(), probe(Protocol::Tcp, node, port), expected);
     }
 }
 
@@ -89,21 +89,21 @@ fn a_service_changes_its_type() {
         stage.assert_cluster_ip(1, UNUSED);
         stage.apply(world, cluster_ip_service());
         stage.assert_cluster_ip(1, SERVED);
-        stage.assert_node_port(world, NODE_PORT, false);
+        assert_node_port(world, NODE_PORT, false);
         stage.apply(world, node_port_service(NODE_PORT));
         stage.assert_cluster_ip(1, SERVED);
-        stage.assert_node_port(world, NODE_PORT, true);
+        assert_node_port(world, NODE_PORT, true);
         stage.apply(world, node_port_service(NODE_PORT + 1));
-        stage.assert_node_port(world, NODE_PORT, false);
-        stage.assert_node_port(world, NODE_PORT + 1, true);
+        assert_node_port(world, NODE_PORT, false);
+        assert_node_port(world, NODE_PORT + 1, true);
         stage.apply(world, external_name_service());
         stage.assert_cluster_ip(1, UNUSED);
-        stage.assert_node_port(world, NODE_PORT + 1, false);
+        assert_node_port(world, NODE_PORT + 1, false);
         stage.apply(world, node_port_service(NODE_PORT));
-        stage.assert_node_port(world, NODE_PORT, true);
+        assert_node_port(world, NODE_PORT, true);
         stage.apply(world, cluster_ip_service());
         stage.assert_cluster_ip(1, SERVED);
-        stage.assert_node_port(world, NODE_PORT, false);
+        assert_node_port(world, NODE_PORT, false);
         // Headless.
         stage.apply(
             world,
@@ -129,10 +129,10 @@ fn a_service_of_another_proxy_is_left_alone() {
         for _ in 0..2 {
             stage.apply(world, labelled.clone());
             stage.assert_cluster_ip(1, UNUSED);
-            stage.assert_node_port(world, NODE_PORT, false);
+            assert_node_port(world, NODE_PORT, false);
             stage.apply(world, node_port_service(NODE_PORT));
             stage.assert_cluster_ip(1, SERVED);
-            stage.assert_node_port(world, NODE_PORT, true);
+            assert_node_port(world, NODE_PORT, true);
         }
     });
 }
@@ -171,20 +171,20 @@ fn a_service_and_its_slices_come_and_go_in_any_order() {
         stage.assert_cluster_ip(1, UNUSED);
         stage.apply(world, node_port_service(NODE_PORT));
         stage.assert_cluster_ip(1, SERVED);
-        stage.assert_node_port(world, NODE_PORT, true);
+        assert_node_port(world, NODE_PORT, true);
         world.apply([node_port_service(NODE_PORT)]);
         stage.assert_cluster_ip(1, Some(&Verdict::Refused));
-        stage.assert_node_port(world, NODE_PORT, false);
+        assert_node_port(world, NODE_PORT, false);
         stage.apply(world, node_port_service(NODE_PORT));
         stage.assert_cluster_ip(1, SERVED);
         world.apply([]);
         stage.assert_cluster_ip(1, UNUSED);
-        stage.assert_node_port(world, NODE_PORT, false);
+        assert_node_port(world, NODE_PORT, false);
         // It is made again, with other addresses.
         stage.apply(world, with(node_port_service(NODE_PORT), "clusterIPs", cluster_ips(2)));
         stage.assert_cluster_ip(1, UNUSED);
         stage.assert_cluster_ip(2, SERVED);
-        stage.assert_node_port(world, NODE_PORT, true);
+        assert_node_port(world, NODE_PORT, true);
         // Without any IPv6.
         stage.apply(
             world,

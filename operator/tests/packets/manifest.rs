@@ -4,6 +4,10 @@ use fairlead_lab::{Addresses, Family, Node, Pod, Protocol};
 use serde_json::{Value, json};
 
 /// A Service in the namespace `test`.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a call reads better without a reference to `json!`"
+)]
 pub(crate) fn service(name: &str, spec: Value) -> Value {
     json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": name, "namespace": "test" }, "spec": spec })
 }
@@ -134,7 +138,7 @@ pub(crate) fn slices(service: &str, ports: &[(&str, Protocol, u16)], endpoints: 
         .iter()
         .flat_map(|endpoint| Family::BOTH.map(|family| (endpoint, family)));
     pairs
-        .map(|(endpoint, family)| slice(service, family, ports, &[endpoint.clone()]))
+        .map(|(endpoint, family)| slice(service, family, ports, std::slice::from_ref(endpoint)))
         .collect()
 }
 

@@ -140,14 +140,14 @@ fn number(internal: Policy, external: Policy) -> u8 {
 
 impl Cell {
     /// The node that decides. Service addresses are decided about where the connection begins; node ports where they lead.
-    fn decider(&self) -> u8 {
+    fn decider(self) -> u8 {
         match (self.origin, self.frontend) {
             (Origin::Pod(_) | Origin::Outside, Frontend::NodePort) | (Origin::Outside, _) => 1,
             (Origin::Pod(node) | Origin::Host(node), _) => node,
         }
     }
 
-    fn class(&self) -> Class {
+    fn class(self) -> Class {
         match self.origin {
             Origin::Pod(_) => Class::LocalPod,
             Origin::Host(_) => Class::Host,
@@ -155,7 +155,7 @@ impl Cell {
         }
     }
 
-    fn target(&self, world: &World) -> SocketAddr {
+    fn target(self, world: &World) -> SocketAddr {
         let number = number(self.internal, self.external);
         let address: IpAddr = match (self.frontend, self.family) {
             (Frontend::NodePort, family) => world.lab.node(self.decider()).addresses().of(family),
@@ -245,7 +245,7 @@ impl Cast {
         }
     }
 
-    fn source(&self, world: &World, cell: &Cell) -> IpAddr {
+    fn source(&self, world: &World, cell: Cell) -> IpAddr {
         let addresses = match cell.origin {
             Origin::Pod(node) => self.visitors[usize::from(node) - 1].addresses(),
             Origin::Host(node) => world.lab.node(node).addresses(),
@@ -271,7 +271,7 @@ enum Expected {
     Refused,
 }
 
-fn expected(cell: &Cell, placement: Placement) -> Expected {
+fn expected(cell: Cell, placement: Placement) -> Expected {
     let all = match placement {
         Placement::Everywhere => vec![1, 2, 3],
         Placement::Elsewhere => vec![2],
@@ -296,7 +296,7 @@ fn expected(cell: &Cell, placement: Placement) -> Expected {
 }
 
 /// What clients see, when the table says so.
-fn verdict(world: &World, cast: &Cast, cell: &Cell, expected: &Expected) -> Verdict {
+fn verdict(world: &World, cast: &Cast, cell: Cell, expected: &Expected) -> Verdict {
     let (nodes, is_masqueraded) = match expected {
         Expected::Dropped => return Verdict::Dropped,
         Expected::Refused => return Verdict::Refused,
@@ -329,7 +329,7 @@ fn verdict(world: &World, cast: &Cast, cell: &Cell, expected: &Expected) -> Verd
 
 /// Whether the endpoint is the deciding node itself and the packet comes from elsewhere: it is delivered without passing
 /// postrouting, where sources are replaced. The answer comes past here anyway.
-fn is_delivered_here(cell: &Cell, node: u8) -> bool {
+fn is_delivered_here(cell: Cell, node: u8) -> bool {
     node == 3 && cell.decider() == 3 && cell.class() != Class::Host
 }
 
@@ -337,7 +337,7 @@ fn is_delivered_here(cell: &Cell, node: u8) -> bool {
 fn outcome(
     world: &World,
     cast: &Cast,
-    cell: &Cell,
+    cell: Cell,
     expected: &Expected,
 ) -> Result<BTreeSet<(SocketAddr, bool)>, &'static str> {
     match expected {
@@ -397,7 +397,7 @@ fn check_table(world: &mut World, placement: Placement) {
 
     let world = &*world;
     let tables = [1, 2, 3].map(|node| world.table(node).unwrap());
-    check_all(&cells(), |cell| {
+    check_all(&cells(), |&cell| {
         let expected = expected(cell, placement);
         let target = cell.target(world);
         if cell.protocol.is_supported() {
@@ -435,7 +435,7 @@ fn check_table(world: &mut World, placement: Placement) {
 }
 
 /// The interface that the connection arrives at, at the node that decides.
-fn interface(cell: &Cell) -> Option<String> {
+fn interface(cell: Cell) -> Option<String> {
     match cell.origin {
         Origin::Host(_) => None,
         Origin::Pod(node) if node == cell.decider() => Some("cni0".to_owned()),
@@ -446,20 +446,20 @@ fn interface(cell: &Cell) -> Option<String> {
 #[test]
 fn with_endpoints_on_every_node() {
     in_world(test_name!(), &[CLUSTER_CIDR], |world| {
-        check_table(world, Placement::Everywhere)
+        check_table(world, Placement::Everywhere);
     });
 }
 
 #[test]
 fn with_endpoints_on_another_node_only() {
     in_world(test_name!(), &[CLUSTER_CIDR], |world| {
-        check_table(world, Placement::Elsewhere)
+        check_table(world, Placement::Elsewhere);
     });
 }
 
 #[test]
 fn without_ready_endpoints() {
     in_world(test_name!(), &[CLUSTER_CIDR], |world| {
-        check_table(world, Placement::Nowhere)
+        check_table(world, Placement::Nowhere);
     });
 }

@@ -152,7 +152,7 @@ fn a_second_start_writes_nothing_and_a_later_one_only_what_changed() {
         world.start_agent(1);
         wait_for_sync(world);
         assert_eq!(commits(world).len(), before.0, "{:?}", commits(world));
-        assert_eq!(world.metric(1, "fairlead_transactions_total"), 0.0);
+        assert!(world.metric(1, "fairlead_transactions_total") < 1.0);
         assert_eq!(world.table(1).unwrap(), before.1);
 
         // One endpoint of each Service is gone when it starts: a few elements for each frontend, not all of them.

@@ -187,11 +187,14 @@ impl World {
         .unwrap();
     }
 
-    /// The table that is loaded on a node, read back from the kernel.
+    /// The table that is loaded on a node, read back from the kernel: switched on, and without anything that is not ours.
     pub(crate) fn table(&self, node: u8) -> Option<Table> {
         self.lab.node(node).run(|| {
             let loaded = Connection::open(Ownership::Shared).and_then(|mut connection| connection.load());
-            Some(loaded.ok()??.table)
+            loaded
+                .ok()?
+                .filter(|loaded| !loaded.is_dormant && loaded.unreadable.is_empty())
+                .map(|loaded| loaded.table)
         })
     }
 
