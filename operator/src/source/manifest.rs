@@ -106,7 +106,12 @@ pub fn parse(file_name: &str, text: &str) -> Result<Vec<Object>, ManifestError> 
     // No YAML or JSON has one, but a power cut leaves them in files. The YAML parser loses count of its lines there.
     if let Some((before, _)) = text.split_once('\0') {
         let position = Position::after(before);
-        return Err(broken(file_name, text, Some(position), "a zero byte: the file is damaged".to_owned()));
+        return Err(broken(
+            file_name,
+            text,
+            Some(position),
+            "a zero byte: the file is damaged".to_owned(),
+        ));
     }
     let documents = documents(file_name, text)?;
     let mut objects = Vec::new();
