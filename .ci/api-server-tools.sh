@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Builds what the tests against a real API server start: kube-apiserver, and an etcd that can report progress, which
-# streamed lists need and Debian's etcd (3.4.23) cannot. Prints the folder that they are in.
+# Puts what the tests against a real API server start into one folder, and prints its path: kube-apiserver, an etcd that
+# can report progress, which streamed lists need, and Debian's etcd (3.4), which cannot.
 #
-# What is there in the pinned version is kept. Needs Go 1.26 and its module proxy; no checkout of Kubernetes.
+# What is there in the pinned version is kept. Needs Go 1.26 and its module proxy, no checkout of Kubernetes and no root;
+# nothing is installed on the machine.
 set -euo pipefail
 
 KUBERNETES_VERSION=v1.37.2
 ETCD_VERSION=v3.7.3
+DEBIAN_ETCD_VERSION=3.4.23
 
 TOOLS=${FAIRLEAD_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/fairlead/tools}
 mkdir -p "$TOOLS"
@@ -55,6 +57,17 @@ etcd() (
   build etcd go.etcd.io/etcd/server/v3 ""
 )
 
+# From the package's file: installing it would start a server.
+etcd_debian() (
+  command -v apt-get >/dev/null || { echo "no apt-get: the tests with Debian's etcd are skipped" >&2; return; }
+  rm -rf "$TOOLS/src/debian" && mkdir -p "$TOOLS/src/debian" && cd "$TOOLS/src/debian"
+  apt-get -qq download etcd-server || { apt-get -qq update && apt-get -qq download etcd-server; }
+  dpkg-deb -x etcd-server_*.deb .
+  mv usr/bin/etcd "$TOOLS/etcd-debian"
+  is_there etcd-debian "$DEBIAN_ETCD_VERSION" || { echo "this Debian's etcd is another version" >&2; rm "$TOOLS/etcd-debian"; }
+)
+
+is_there etcd-debian "$DEBIAN_ETCD_VERSION" || etcd_debian
 is_there etcd "$ETCD_VERSION" || etcd
 is_there kube-apiserver "$KUBERNETES_VERSION" || kube_apiserver
 echo "$TOOLS"

@@ -14,7 +14,7 @@ use fairlead_lab::{Addresses, Namespace, Process, wait_for};
 use tempfile::TempDir;
 
 use crate::client::Client;
-use crate::tools::{Etcd, Tools};
+use crate::tools::Tools;
 
 /// How long an API server may take to its start, on a busy machine.
 const STARTS_WITHIN: Duration = Duration::from_mins(2);
@@ -55,7 +55,7 @@ impl User {
 pub(crate) struct Store {
     namespace: Namespace,
     addresses: Addresses,
-    tools: Tools,
+    kube_apiserver: PathBuf,
     folder: TempDir,
     _etcd: Process,
 }
@@ -68,10 +68,10 @@ pub(crate) struct ApiServer {
 
 impl Store {
     /// Starts an empty etcd. API servers will listen on `addresses` of `namespace`.
-    pub(crate) fn start(namespace: &Namespace, addresses: Addresses, tools: &Tools, etcd: Etcd) -> Self {
+    pub(crate) fn start(namespace: &Namespace, addresses: Addresses, tools: &Tools) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let mut command = Command::new(tools.etcd(etcd));
+        let mut command = Command::new(&tools.etcd);
         command
             .arg(format!("--data-dir={}", path("etcd").display()))
             // Nothing here outlives the test, so nothing needs to reach the disk.
@@ -95,7 +95,7 @@ impl Store {
         Self {
             namespace: namespace.clone(),
             addresses,
-            tools: tools.clone(),
+            kube_apiserver: tools.kube_apiserver.clone(),
             folder,
             _etcd: process,
         }
@@ -105,7 +105,7 @@ impl Store {
     pub(crate) fn serve(&self, port: u16) -> ApiServer {
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let log = self.folder.path().join(format!("kube-apiserver-{port}.log"));
-        let mut command = Command::new(self.tools.kube_apiserver());
+        let mut command = Command::new(&self.kube_apiserver);
         command
             .args([format!("--etcd-servers={ETCD}"), format!("--secure-port={port}")])
             // Both families: Go binds `::` for IPv4 too.

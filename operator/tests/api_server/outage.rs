@@ -17,8 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 #[test]
 fn an_api_server_that_restarts_costs_no_connection_and_what_changed_meanwhile_is_followed() {
-    with_api_server(test_name!(), |tools| {
-        let world = World::new(tools, Etcd::Current);
+    with_api_server(test_name!(), Etcd::Current, |tools| {
+        let world = World::new(tools);
         let server = world.store.serve(API_PORT);
         let api = server.client().clone();
         api.apply_all(&agent_role());

@@ -11,8 +11,8 @@ use crate::world::{API_PORT, World, probes, wait_until};
 
 #[test]
 fn an_agent_waits_for_its_api_server_and_says_where_it_looks() {
-    with_api_server(test_name!(), |tools| {
-        let world = World::new(tools, Etcd::Current);
+    with_api_server(test_name!(), Etcd::Current, |tools| {
+        let world = World::new(tools);
         let agents = [world.agent(1), world.agent(2)];
         for (agent, url) in agents
             .iter()
@@ -46,8 +46,8 @@ fn an_agent_waits_for_its_api_server_and_says_where_it_looks() {
 
 #[test]
 fn an_agent_that_restarts_without_its_api_server_leaves_the_rules_in_place() {
-    with_api_server(test_name!(), |tools| {
-        let world = World::new(tools, Etcd::Current);
+    with_api_server(test_name!(), Etcd::Current, |tools| {
+        let world = World::new(tools);
         let server = world.store.serve(API_PORT);
         let api = server.client();
         api.apply_all(&agent_role());

@@ -25,8 +25,8 @@ fn serve(world: &World) -> ApiServer {
 
 #[test]
 fn connections_go_where_services_and_slices_say_and_follow_each_change() {
-    with_api_server(test_name!(), |tools| {
-        let world = World::new(tools, Etcd::Current);
+    with_api_server(test_name!(), Etcd::Current, |tools| {
+        let world = World::new(tools);
         let server = serve(&world);
         let api = server.client();
         let (near, far) = (world.workload(1, "near"), world.workload(2, "far"));
@@ -77,8 +77,8 @@ fn connections_go_where_services_and_slices_say_and_follow_each_change() {
 
 #[test]
 fn the_api_servers_own_service_leads_to_it() {
-    with_api_server(test_name!(), |tools| {
-        let world = World::new(tools, Etcd::Current);
+    with_api_server(test_name!(), Etcd::Current, |tools| {
+        let world = World::new(tools);
         let _server = serve(&world);
         let _agents = [world.agent(1), world.agent(2)];
         let kubernetes = SocketAddr::new(IpAddr::from([10, 96, 0, 1]), 443);
@@ -93,8 +93,8 @@ fn the_api_servers_own_service_leads_to_it() {
 
 #[test]
 fn lists_in_pages_serve_where_etcd_cannot_report_progress() {
-    with_api_server(test_name!(), |tools| {
-        let world = World::new(tools, Etcd::Debian);
+    with_api_server(test_name!(), Etcd::Debian, |tools| {
+        let world = World::new(tools);
         let server = serve(&world);
         let api = server.client();
         let (near, far) = (world.workload(1, "near"), world.workload(2, "far"));
@@ -121,8 +121,8 @@ fn lists_in_pages_serve_where_etcd_cannot_report_progress() {
 
 #[test]
 fn unallocated_addresses_of_every_service_cidr_are_dropped() {
-    with_api_server(test_name!(), |tools| {
-        let world = World::new(tools, Etcd::Current);
+    with_api_server(test_name!(), Etcd::Current, |tools| {
+        let world = World::new(tools);
         let server = serve(&world);
         let _agents = [world.agent(1), world.agent(2)];
         // The API server makes the object for its own flag.
@@ -151,8 +151,8 @@ fn unallocated_addresses_of_every_service_cidr_are_dropped() {
 
 #[test]
 fn a_node_that_is_to_be_deleted_is_not_healthy() {
-    with_api_server(test_name!(), |tools| {
-        let world = World::new(tools, Etcd::Current);
+    with_api_server(test_name!(), Etcd::Current, |tools| {
+        let world = World::new(tools);
         let server = serve(&world);
         let agent = world.agent(1);
         wait_until("a healthy node", || agent.healthz() == Some(200));

@@ -9,7 +9,7 @@ use fairlead_lab::{Addresses, Answer, Family, Lab, Pod, Probe, Protocol, Server,
 use crate::agent::Agent;
 use crate::harness::{Store, User};
 use crate::objects::{POD_PORT, PORT};
-use crate::tools::{Etcd, Tools};
+use crate::tools::Tools;
 
 /// Port of the API server.
 pub(crate) const API_PORT: u16 = 6443;
@@ -34,9 +34,9 @@ pub(crate) struct Workload {
 }
 
 impl World {
-    pub(crate) fn new(tools: &Tools, etcd: Etcd) -> Self {
+    pub(crate) fn new(tools: &Tools) -> Self {
         let lab = Lab::with_nodes(2).unwrap();
-        let store = Store::start(lab.lan(), router(), tools, etcd);
+        let store = Store::start(lab.lan(), router(), tools);
         let visitor = lab.node(1).add_pod("visitor").unwrap();
         Self { store, visitor, lab }
     }
