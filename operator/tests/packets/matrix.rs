@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use fairlead_dataplane::evaluate::Outcome;
-use fairlead_lab::{Family, Namespace, Pod, Protocol, Server, test_name};
+use fairlead_lab::{Client, Family, Namespace, Pod, Protocol, Server, test_name};
 use serde_json::{Value, json};
 
 use crate::manifest::{Endpoint, cluster_ips, node_port, service, slices, with_ingress};
@@ -30,12 +30,12 @@ enum Frontend {
 /// Where a connection begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
-    /// A pod of node-1, or of node-2.
+    /// A pod of this node.
     Pod(u8),
-    /// node-1 itself, or node-3, whose own network an endpoint is in.
+    /// This node itself.
     Host(u8),
-    /// The client, which sends everything through node-1.
-    Outside,
+    /// A client that sends everything through this node.
+    Outside(u8),
 }
 
 /// Where the endpoints are.
@@ -61,12 +61,15 @@ const FRONTENDS: [Frontend; 4] = [
     Frontend::ExternalIp,
     Frontend::LoadBalancerIp,
 ];
-const ORIGINS: [Origin; 5] = [
+/// node-3 is where an endpoint is in the node's own network.
+const ORIGINS: [Origin; 7] = [
     Origin::Pod(1),
     Origin::Pod(2),
+    Origin::Pod(3),
     Origin::Host(1),
     Origin::Host(3),
-    Origin::Outside,
+    Origin::Outside(1),
+    Origin::Outside(3),
 ];
 
 const PORT: u16 = 80;
@@ -139,11 +142,12 @@ fn number(internal: Policy, external: Policy) -> u8 {
 }
 
 impl Cell {
-    /// The node that decides. Service addresses are decided about where the connection begins; node ports where they lead.
+    /// The node that decides. Service addresses are decided about where the connection begins; node ports where they lead:
+    /// the pod of node-2 asks node-1, everybody else the own node.
     fn decider(self) -> u8 {
         match (self.origin, self.frontend) {
-            (Origin::Pod(_) | Origin::Outside, Frontend::NodePort) | (Origin::Outside, _) => 1,
-            (Origin::Pod(node) | Origin::Host(node), _) => node,
+            (Origin::Pod(2), Frontend::NodePort) => 1,
+            (Origin::Pod(node) | Origin::Host(node) | Origin::Outside(node), _) => node,
         }
     }
 
@@ -151,7 +155,7 @@ impl Cell {
         match self.origin {
             Origin::Pod(_) => Class::LocalPod,
             Origin::Host(_) => Class::Host,
-            Origin::Outside => Class::Outside,
+            Origin::Outside(_) => Class::Outside,
         }
     }
 
@@ -206,7 +210,9 @@ fn services() -> Vec<Value> {
 /// The workloads and the pods that ask.
 struct Cast {
     web: [Pod; 2],
-    visitors: [Pod; 2],
+    visitors: [Pod; 3],
+    /// The client that goes through node-3.
+    other_client: Client,
     _servers: Vec<Server>,
 }
 
@@ -214,7 +220,11 @@ impl Cast {
     fn new(world: &World) -> Self {
         let lab = &world.lab;
         let web = [1, 2].map(|node| lab.node(node).add_pod(&format!("web-{node}")).unwrap());
-        let visitors = [1, 2].map(|node| lab.node(node).add_pod(&format!("visitor-{node}")).unwrap());
+        let visitors = [1, 2, 3].map(|node| lab.node(node).add_pod(&format!("visitor-{node}")).unwrap());
+        let other_client = lab.add_client("other").unwrap();
+        for everything in ["0.0.0.0/0", "::/0"] {
+            other_client.route(everything.parse().unwrap(), lab.node(3)).unwrap();
+        }
         let mut servers = Vec::new();
         for protocol in Protocol::ALL.into_iter().filter(|protocol| protocol.is_supported()) {
             servers.extend(web.iter().map(|pod| pod.listen(protocol, TARGET_PORT).unwrap()));
@@ -223,6 +233,7 @@ impl Cast {
         Self {
             web,
             visitors,
+            other_client,
             _servers: servers,
         }
     }
@@ -241,7 +252,15 @@ impl Cast {
         match origin {
             Origin::Pod(node) => &self.visitors[usize::from(node) - 1],
             Origin::Host(node) => world.lab.node(node),
-            Origin::Outside => world.lab.client(),
+            Origin::Outside(_) => self.client(world, origin),
+        }
+    }
+
+    fn client<'a>(&'a self, world: &'a World, origin: Origin) -> &'a Client {
+        if origin == Origin::Outside(1) {
+            world.lab.client()
+        } else {
+            &self.other_client
         }
     }
 
@@ -249,7 +268,7 @@ impl Cast {
         let addresses = match cell.origin {
             Origin::Pod(node) => self.visitors[usize::from(node) - 1].addresses(),
             Origin::Host(node) => world.lab.node(node).addresses(),
-            Origin::Outside => world.lab.client().addresses(),
+            Origin::Outside(_) => self.client(world, cell.origin).addresses(),
         };
         addresses.of(cell.family)
     }
@@ -365,18 +384,28 @@ fn plain(outcome: Outcome) -> Result<BTreeSet<(SocketAddr, bool)>, &'static str>
     }
 }
 
-/// The answer of `fairlead trace`.
-fn told(answer: &Value) -> Result<BTreeSet<(SocketAddr, bool)>, &str> {
+/// Endpoints and masquerading as `fairlead trace` tells them: the source is replaced only if it is for every endpoint.
+type Told = (BTreeSet<SocketAddr>, bool);
+
+fn told(answer: &Value) -> Result<Told, &str> {
     match answer["verdict"].as_str().unwrap() {
         "endpoints" => {
             let endpoints = answer["endpoints"].as_array().unwrap().iter();
-            let is_masqueraded = answer["masquerade"].as_bool().unwrap();
-            Ok(endpoints
-                .map(|endpoint| (endpoint.as_str().unwrap().parse().unwrap(), is_masqueraded))
-                .collect())
+            let endpoints = endpoints.map(|endpoint| endpoint.as_str().unwrap().parse().unwrap());
+            Ok((endpoints.collect(), answer["masquerade"].as_bool().unwrap()))
         }
         verdict => Err(verdict),
     }
+}
+
+fn to_be_told(wanted: Result<BTreeSet<(SocketAddr, bool)>, &str>) -> Result<Told, &str> {
+    wanted.map(|endpoints| {
+        let is_masqueraded = endpoints.iter().all(|(_, is_masqueraded)| *is_masqueraded);
+        (
+            endpoints.into_iter().map(|(address, _)| address).collect(),
+            is_masqueraded,
+        )
+    })
 }
 
 /// Applies the placement, and compares the table with the packets and with the evaluator.
@@ -420,11 +449,11 @@ fn check_table(world: &mut World, placement: Placement) {
                 "{cell}: the evaluator should say {wanted:?} and says {evaluated:?}"
             ));
         }
-        if cell.protocol == Protocol::Tcp {
-            // The evaluator knows the other protocols by then; this is about the command around it.
+        if cell.protocol == Protocol::Tcp && cell.internal == cell.external {
+            // The evaluator is right about the rest by then; this is about the command around it.
             let answer = world.trace(decider, question.from, target, cell.protocol);
-            let told = told(&answer);
-            if told != wanted {
+            let wanted = to_be_told(wanted);
+            if told(&answer) != wanted {
                 return Err(format!(
                     "{cell}: `fairlead trace` should say {wanted:?} and says {answer}"
                 ));
@@ -439,7 +468,7 @@ fn interface(cell: Cell) -> Option<String> {
     match cell.origin {
         Origin::Host(_) => None,
         Origin::Pod(node) if node == cell.decider() => Some("cni0".to_owned()),
-        Origin::Pod(_) | Origin::Outside => Some("eth0".to_owned()),
+        Origin::Pod(_) | Origin::Outside(_) => Some("eth0".to_owned()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use fairlead_lab::{Family, Protocol, test_name};
 use serde_json::{Value, json};
 
-use crate::manifest::{Endpoint, cluster_ips, node_port, port, service, slice, slices};
+use crate::manifest::{Endpoint, cluster_ips, node_port, port, service, slice, slices, with_ingress};
 use crate::verdict::{Verdict, assert_verdict, probe};
 use crate::world::{CLUSTER_CIDR, Workload, World, in_world};
 
@@ -221,5 +221,32 @@ fn ports_come_and_go() {
         assert_served(&visitor, Protocol::Tcp, 82, &["web"]);
         from_outside(world, 30081, false);
         from_outside(world, 30082, true);
+    });
+}
+
+#[test]
+fn a_load_balancer_may_have_no_node_ports() {
+    in_world(test_name!(), &[CLUSTER_CIDR], |world| {
+        let visitor = world.lab.node(1).add_pod("visitor").unwrap();
+        let web = Workload::start(world, 1, "web", &[8080]);
+        let spec = json!({
+            "type": "LoadBalancer",
+            "allocateLoadBalancerNodePorts": false,
+            "clusterIPs": cluster_ips(1),
+            "ports": [port("", Protocol::Tcp, 80)],
+        });
+        let vips = ["203.0.113.1", "2001:db8:2::1"];
+        let mut objects = vec![with_ingress(service("web", spec), &vips)];
+        objects.extend(slices("web", &[("", Protocol::Tcp, 8080)], &[Endpoint::ready(&web)]));
+        world.apply(objects);
+        assert_served(&visitor, Protocol::Tcp, 80, &["web"]);
+        for (family, vip) in Family::BOTH.into_iter().zip(vips) {
+            let expected = Verdict::answers(&["web"], world.lab.node(1).pod_addresses(1).of(family));
+            assert_verdict(
+                world.lab.client(),
+                probe(Protocol::Tcp, vip.parse().unwrap(), 80),
+                &expected,
+            );
+        }
     });
 }

@@ -145,3 +145,75 @@ fn a_load_balancer_address_on_the_node_itself_is_served() {
         }
     });
 }
+
+#[test]
+fn an_address_of_the_node_without_endpoints_is_not_left_to_the_node() {
+    in_world(test_name!(), &[CLUSTER_CIDR], |world| {
+        let pods = stage(world);
+        let vips = ["203.0.113.1", "2001:db8:2::1"];
+        let addresses: [IpAddr; 2] = vips.map(|vip| vip.parse().unwrap());
+        let node = world.lab.node(1);
+        for vip in addresses {
+            node.add_address("lo", vip.into()).unwrap();
+        }
+        // Programs of the node that listen everywhere: ssh, or the API server.
+        let own = ["0.0.0.0:81", "[::]:81"].map(|everywhere| (Protocol::Tcp, everywhere.parse().unwrap()));
+        let _own = node.serve("own", &own).unwrap();
+        let node = node.addresses().both();
+        let apply = |world: &mut World, policy: &str, pods: &[Workload]| {
+            let mut objects = web(1, policy, pods);
+            objects[0] = with(with_ingress(objects[0].clone(), &vips), "externalIPs", json!(node));
+            world.apply(objects);
+        };
+        for (policy, pods, expected) in [
+            ("Local", &pods[1..], Verdict::Dropped),
+            ("Local", &[], Verdict::Refused),
+            ("Cluster", &[], Verdict::Refused),
+        ] {
+            apply(world, policy, pods);
+            for address in addresses.into_iter().chain(node) {
+                assert_verdict(world.lab.client(), probe(Protocol::Tcp, address, 81), &expected);
+                assert_verdict(world.lab.client(), probe(Protocol::Udp, address, 81), &expected);
+            }
+        }
+    });
+}
+
+#[test]
+fn of_two_services_that_claim_an_address_the_second_takes_over_when_the_first_lets_go() {
+    in_world(test_name!(), &[CLUSTER_CIDR], |world| {
+        let [first, second] = stage(world);
+        let external_ips = ["198.51.100.1", "2001:db8:1::1"];
+        let claim = |number: u8, policy: &str, pod: &Workload| {
+            let mut objects = web(number, policy, std::slice::from_ref(pod));
+            let ports = [node_port("tcp", Protocol::Tcp, 80, 0)];
+            objects[0] = with(
+                with(objects[0].clone(), "externalIPs", json!(external_ips)),
+                "ports",
+                json!(ports),
+            );
+            objects
+        };
+        let addresses = external_ips.map(|address| address.parse().unwrap());
+        let assert_served = |world: &World, expected: fn(&World, Family) -> Verdict| {
+            for (family, address) in Family::BOTH.into_iter().zip(addresses) {
+                assert_verdict(
+                    world.lab.client(),
+                    probe(Protocol::Tcp, address, 80),
+                    &expected(world, family),
+                );
+            }
+        };
+        let by_second = |world: &World, family| Verdict::answers(&["web-2"], world.lab.node(1).addresses().of(family));
+        let local = claim(1, "Local", &first);
+        let cluster = claim(2, "Cluster", &second);
+        world.apply(local.clone().into_iter().chain(cluster.clone()));
+        assert_served(world, of_policy_local);
+        world.apply(cluster.clone());
+        assert_served(world, by_second);
+        world.apply(local.clone().into_iter().chain(cluster));
+        assert_served(world, of_policy_local);
+        world.apply(local);
+        assert_served(world, of_policy_local);
+    });
+}

@@ -46,20 +46,17 @@ impl Verdict {
 
 /// Sees whether connections meet the expected verdict. The error says what they met.
 pub(crate) fn check(from: &Namespace, probe: Probe, expected: &Verdict) -> Result<(), String> {
-    let replies = match expected {
+    let (answers, patience): (&[Answer], _) = match expected {
         Verdict::Answers(replies) => return collect(from, probe.within(PATIENT), replies, 0),
         Verdict::SometimesAnswers(replies) => return collect(from, probe.within(SILENCE), replies, TRIES),
-        Verdict::Refused => Answer::Refused,
-        Verdict::Dropped => Answer::TimedOut,
-        Verdict::Unreachable => Answer::Unreachable(std::io::ErrorKind::NetworkUnreachable),
-    };
-    let patience = if *expected == Verdict::Dropped {
-        SILENCE
-    } else {
-        PATIENT
+        // Linux notes the ICMP error of an SCTP association, and goes on trying.
+        Verdict::Refused if probe.protocol == Protocol::Sctp => (&[Answer::Refused, Answer::TimedOut], SILENCE),
+        Verdict::Refused => (&[Answer::Refused], PATIENT),
+        Verdict::Dropped => (&[Answer::TimedOut], SILENCE),
+        Verdict::Unreachable => (&[Answer::Unreachable(std::io::ErrorKind::NetworkUnreachable)], PATIENT),
     };
     let outcome = probe.within(patience).send(from);
-    if outcome.answer == replies {
+    if answers.contains(&outcome.answer) {
         Ok(())
     } else {
         Err(format!("{:?}", outcome.answer))
