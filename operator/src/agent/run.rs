@@ -35,6 +35,9 @@ use crate::view::{Refreshed, View};
 const BATCH: usize = 4096;
 /// First wait after the kernel refused a transaction; doubled up to the sync period.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
+/// Longest wait for a table that another agent owns, as when a roll-out starts the new one before the old one ends. Nothing
+/// tells when it ends.
+const TAKE_OVER_RETRY: Duration = Duration::from_millis(500);
 /// Comparisons after foreign changes are this far apart at least: somebody who keeps changing our table must not keep us
 /// busy with nothing else.
 const HEAL_INTERVAL: Duration = Duration::from_millis(200);
@@ -356,8 +359,14 @@ impl Agent {
             Err(error) if self.flags.once => Err(anyhow!(error).context("cannot write the rules")),
             Err(error) => {
                 self.metrics.sync_failed();
-                let wait = self.retry.map_or(FIRST_RETRY, |retry| (retry.wait * 2).min(self.flags.sync_period.0));
-                tracing::warn!(error = %Chain(&error), reason = error.reason(), ?wait, "cannot write the rules, trying again");
+                let is_owned = matches!(error, NetlinkError::OwnedByAnother { .. });
+                let longest = if is_owned { TAKE_OVER_RETRY } else { self.flags.sync_period.0 };
+                let wait = self.retry.map_or(FIRST_RETRY, |retry| (retry.wait * 2).min(longest));
+                if is_owned && self.retry.is_some_and(|retry| retry.wait == wait) {
+                    tracing::debug!(error = %Chain(&error), "waiting for the table");
+                } else {
+                    tracing::warn!(error = %Chain(&error), reason = error.reason(), ?wait, "cannot write the rules, trying again");
+                }
                 self.pending.full.get_or_insert("failed");
                 self.retry = Some(Retry { at: Instant::now() + wait, wait });
                 Ok(Turn::Next)
