@@ -1,6 +1,6 @@
 //! The agent ends, is killed, and comes back: no connection notices.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fairlead_lab::{Family, Load, Namespace, Protocol, test_name, wait_until};
 use serde_json::{Value, json};
@@ -173,5 +173,29 @@ fn a_second_start_writes_nothing_and_a_later_one_only_what_changed() {
         };
         let (all, little) = (bytes(&after[0]), bytes(after.last().unwrap()));
         assert!(little < all, "{little} bytes of {all}");
+    });
+}
+
+#[test]
+fn an_agent_that_overlaps_with_the_next_one_is_replaced_soon_after_its_end() {
+    in_world(test_name!(), &[CLUSTER_CIDR], |world| {
+        let visitor = world.lab.node(1).add_pod("visitor").unwrap();
+        let pods = [1, 2, 3].map(|node| Workload::start(world, node, &format!("web-{node}"), &[8080]));
+        let endpoints = pods.each_ref().map(|pod| Endpoint::ready(pod));
+        world.apply(objects(&endpoints));
+        let traffic = Traffic::start(world, &visitor);
+        let old = world.start_agent_beside(1);
+        // The old one serves on, as long as a pod may take to end.
+        let began = Instant::now();
+        let overlap = Duration::from_millis(3500);
+        wait_until(PATIENT, "the overlap to pass", || began.elapsed() > overlap).unwrap();
+        world.apply(objects(&endpoints[..2]));
+        drop(old);
+        let ended = Instant::now();
+        world.apply(objects(&endpoints[1..]));
+        let took = ended.elapsed();
+        assert!(took < Duration::from_millis(1500), "{took:?}");
+        traffic.go_on();
+        traffic.assert_all_answered();
     });
 }

@@ -100,6 +100,13 @@ impl World {
         self.agents.remove(&node);
     }
 
+    /// Starts another agent on a node, while the one that runs goes on until the returned process is dropped.
+    pub(crate) fn start_agent_beside(&mut self, node: u8) -> Process {
+        let running = self.agents.remove(&node).unwrap();
+        self.start_agent(node);
+        running
+    }
+
     /// Ends an agent with SIGTERM.
     pub(crate) fn terminate_agent(&mut self, node: u8) {
         let status = self.agents.get_mut(&node).unwrap().terminate(PATIENT).unwrap();
