@@ -2,6 +2,7 @@
 # Puts what the tests against a real API server start into one folder, and prints its path: kube-apiserver, an etcd that
 # can report progress, which streamed lists need, and Debian's etcd (3.4), which cannot.
 #
+# Usage: .ci/api-server-tools.sh [PROGRAM...], with more of Kubernetes' programs to build, such as kube-proxy.
 # What is there in the pinned version is kept. Needs Go 1.26 and its module proxy, no checkout of Kubernetes and no root;
 # nothing is installed on the machine.
 set -euo pipefail
@@ -32,7 +33,8 @@ build() {
 }
 
 # Kubernetes' own go.mod, with the staging folders, which a module's archive lacks, replaced by their releases.
-kube_apiserver() (
+# kubernetes COMMAND: builds one of its programs.
+kubernetes() (
   local download source_folder module_file sums package flags=
   download=$(go mod download -json "k8s.io/kubernetes@$KUBERNETES_VERSION")
   source_folder=$(sed -n 's/^\t"Dir": "\(.*\)",\?$/\1/p' <<<"$download")
@@ -47,7 +49,7 @@ kube_apiserver() (
     flags+=" -X $package.gitMajor=1 -X $package.gitMinor=$(cut -d. -f2 <<<"$KUBERNETES_VERSION")"
     flags+=" -X $package.gitCommit=$(printf '0%.0s' {1..40}) -X $package.buildDate=2026-01-01T00:00:00Z"
   done
-  build kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver "$flags"
+  build "$1" "k8s.io/kubernetes/cmd/$1" "$flags"
 )
 
 etcd() (
@@ -69,5 +71,7 @@ etcd_debian() (
 
 is_there etcd-debian "$DEBIAN_ETCD_VERSION" || etcd_debian
 is_there etcd "$ETCD_VERSION" || etcd
-is_there kube-apiserver "$KUBERNETES_VERSION" || kube_apiserver
+for program in kube-apiserver "$@"; do
+  is_there "$program" "$KUBERNETES_VERSION" || kubernetes "$program"
+done
 echo "$TOOLS"

@@ -1,7 +1,8 @@
 //! What an agent costs that follows a large cluster from a real API server. Prints Markdown for docs/performance.md.
 //!
-//! `cargo bench -p fairlead --bench agent_memory` runs everything; names behind `--` run a part: `streamed`, `pages`. The
-//! programs that it starts come from `.ci/api-server-tools.sh`.
+//! `cargo bench -p fairlead --bench agent_memory` runs `streamed` and `pages`; `-- peer` compares with
+//! kube-proxy.
+//! The programs that it starts come from `.ci/api-server-tools.sh`, kube-proxy from `.ci/api-server-tools.sh kube-proxy`.
 
 #[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/api_server/agent.rs"]
@@ -16,6 +17,8 @@ mod cluster;
 mod harness;
 #[path = "agent_memory/measure.rs"]
 mod measure;
+#[path = "agent_memory/peer.rs"]
+mod peer;
 #[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/api_server/tools.rs"]
 mod tools;
@@ -33,13 +36,27 @@ fn main() -> ExitCode {
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))
         .collect();
-    println!("{}", measure::HEAD);
-    for (name, etcd) in [("streamed", Etcd::Current), ("pages", Etcd::Debian)] {
-        if !chosen.is_empty() && chosen.iter().all(|chosen| chosen != name) {
-            continue;
+    let is_chosen = |name: &str| chosen.iter().any(|chosen| chosen == name);
+    let parts = [("streamed", Etcd::Current), ("pages", Etcd::Debian)];
+    let chosen_parts = parts
+        .into_iter()
+        .filter(|(name, _)| chosen.is_empty() || is_chosen(name));
+    for (number, (name, etcd)) in chosen_parts.enumerate() {
+        if number == 0 {
+            println!("{}", measure::HEAD);
         }
         match Tools::find(etcd) {
             Ok(tools) => println!("{}", measure::measure(name, &tools)),
+            Err(reason) => {
+                eprintln!("{reason}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    if is_chosen("peer") {
+        println!("\n{}", peer::HEAD);
+        match Tools::find(Etcd::Current) {
+            Ok(tools) => println!("{}", peer::compare(&tools)),
             Err(reason) => {
                 eprintln!("{reason}");
                 return ExitCode::FAILURE;

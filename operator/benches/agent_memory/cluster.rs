@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use fairlead_lab::Node;
 use futures::StreamExt;
 use kube::api::{DynamicObject, PostParams};
 use serde_json::{Value, json};
@@ -65,6 +66,15 @@ pub(crate) fn slice(number: u16, generation: u16) -> Value {
         "addressType": "IPv4",
         "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
         "endpoints": [endpoint(0), endpoint(1 + u32::from(generation % 3))],
+    })
+}
+
+/// The Node that a node of the lab is: kube-proxy waits for its own.
+pub(crate) fn node(node: &Node) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": node.name()},
+        "status": {"addresses": [{"type": "InternalIP", "address": node.addresses().v4}]},
     })
 }
 

@@ -120,7 +120,7 @@ fn committed_at(agent: &Agent) -> Option<SystemTime> {
 }
 
 /// A field of a process's status, in MiB.
-fn memory(id: u32, field: &str) -> f64 {
+pub(crate) fn memory(id: u32, field: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{id}/status")).expect("a running process");
     let line = status
         .lines()
@@ -136,7 +136,7 @@ fn memory(id: u32, field: &str) -> f64 {
 }
 
 /// The CPU time that a process has used.
-fn cpu_time(id: u32) -> Duration {
+pub(crate) fn cpu_time(id: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).expect("a running process");
     // The name of the program, in parentheses, may hold anything.
     let fields: Vec<&str> = stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();

@@ -27,7 +27,6 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts it with its log in `folder`.
     pub(crate) fn start(node: &Node, kubeconfig: &Path, folder: &Path) -> Self {
-        let log = folder.join(format!("{}.log", node.name()));
         let mut command = Command::new(env!("CARGO_BIN_EXE_fairlead"));
         command
             .args([
@@ -49,7 +48,14 @@ impl Agent {
                 "--conntrack-tcp-timeout-close-wait",
                 "0s",
             ])
-            .env("RUST_LOG", "info")
+            .env("RUST_LOG", "info");
+        Self::run(node, command, folder)
+    }
+
+    /// Runs a program that has kube-proxy's ports and metrics, with its log in `folder`.
+    pub(crate) fn run(node: &Node, mut command: Command, folder: &Path) -> Self {
+        let log = folder.join(format!("{}.log", node.name()));
+        command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap());
