@@ -22,7 +22,7 @@ fn read(file: &str, text: &str) {
         }
         Err(error) => {
             assert!(error.to_string().starts_with(file), "{error}");
-            let lines = text.split('\n').count() as u64;
+            let lines = text.split(['\n', '\r']).count() as u64;
             if let Some(position) = error.position {
                 assert!((1..=lines + 1).contains(&position.line), "line {} of {lines}", position.line);
             }
