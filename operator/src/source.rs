@@ -21,8 +21,8 @@ use tokio::task::JoinHandle;
 
 pub use problems::Problems;
 
-/// How many changes a source may be ahead of its reader. A change is two or three pointers, so this is some ten
-/// kilobytes; it lets the reader take a burst in one go while it cannot grow without end.
+/// How many messages a source may be ahead of its reader. An API server's hold one change of two or three pointers, so this
+/// is some ten kilobytes; it lets the reader take a burst in one go while it cannot grow without end.
 pub const CHANGES_AHEAD: usize = 1024;
 
 /// Which source to read, as the command line names it: `kube`, or `dir:PATH`.
@@ -98,8 +98,9 @@ impl SourceOptions {
 /// A source that runs.
 #[derive(Debug)]
 pub struct Source {
-    /// The changes. While its reader is slow the source waits; nothing is dropped.
-    pub changes: mpsc::Receiver<Change>,
+    /// The changes. What belongs together, as the edit of a file, comes together: in between, a Service might have lost its old
+    /// endpoints and not have its new ones. While the reader is slow the source waits; nothing is dropped.
+    pub changes: mpsc::Receiver<Vec<Change>>,
     /// What the source cannot use at the moment. It has been logged already.
     pub problems: watch::Receiver<Problems>,
     /// The task that reads. Dropping it ends the source.
@@ -199,7 +200,7 @@ pub async fn start(spec: &SourceSpec, options: SourceOptions) -> Result<Source, 
 }
 
 /// Puts a source's parts together around the task that sends.
-fn source_of<F>(run: impl FnOnce(mpsc::Sender<Change>, problems::ProblemBook) -> F) -> Source
+fn source_of<F>(run: impl FnOnce(mpsc::Sender<Vec<Change>>, problems::ProblemBook) -> F) -> Source
 where
     F: Future<Output = Infallible> + Send + 'static,
 {
@@ -212,9 +213,9 @@ where
     }
 }
 
-/// Sends a change. Once nobody reads any more there is nothing left to do but wait for the end.
-async fn send(changes: &mpsc::Sender<Change>, change: Change) {
-    if changes.send(change).await.is_err() {
+/// Sends changes that belong together. Once nobody reads any more there is nothing left to do but wait for the end.
+async fn send(sender: &mpsc::Sender<Vec<Change>>, changes: Vec<Change>) {
+    if sender.send(changes).await.is_err() {
         std::future::pending::<()>().await;
     }
 }

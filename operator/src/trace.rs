@@ -134,7 +134,7 @@ async fn collect(flags: &TraceFlags) -> anyhow::Result<View> {
     let read = async {
         while !view.cluster().is_complete() {
             match source.changes.recv().await {
-                Some(change) => view.absorb(change),
+                Some(changes) => changes.into_iter().for_each(|change| view.absorb(change)),
                 None => return Err(source.task.failed().await.into()),
             }
         }

@@ -31,7 +31,7 @@ use crate::source::{self, IfMissing, Source, SourceOptions, SourceSpec};
 use crate::sys::wait_for_readable;
 use crate::view::{Refreshed, View};
 
-/// Changes taken in before the next transaction at most, so that a source that never rests cannot put it off.
+/// Messages of the source taken in before the next transaction at most, so that a source that never rests cannot put it off.
 const BATCH: usize = 4096;
 /// First wait after the kernel refused a transaction; doubled up to the sync period.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -199,7 +199,7 @@ impl Agent {
                 if count == 0 {
                     return Err(self.source.task.failed().await.into());
                 }
-                self.absorb(changes);
+                self.absorb(changes.into_iter().flatten());
             }
             error = self.source.task.failed() => return Err(error.into()),
             ready = self.monitor.readable_mut() => {
@@ -230,7 +230,7 @@ impl Agent {
         self.sync().await
     }
 
-    fn absorb(&mut self, changes: Vec<Change>) {
+    fn absorb(&mut self, changes: impl Iterator<Item = Change>) {
         self.pending.since.get_or_insert_with(Instant::now);
         for change in changes {
             match &change {

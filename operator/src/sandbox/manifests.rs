@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
-use fairlead_model::{Change, Cluster, ServiceName};
+use fairlead_model::{Cluster, ServiceName};
 use futures::future::select_all;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -119,7 +119,7 @@ impl Follower {
         for (source, cluster) in self.sources.iter_mut().zip(&mut self.clusters) {
             while !cluster.is_complete() {
                 match source.changes.recv().await {
-                    Some(change) => drop(cluster.apply(change)),
+                    Some(changes) => changes.into_iter().for_each(|change| drop(cluster.apply(change))),
                     None => return Err(source.task.failed().await.into()),
                 }
             }
@@ -180,19 +180,21 @@ impl Follower {
         let (first, others) = self.sources.split_first_mut().expect("there are nodes");
         let readers = std::iter::once(&mut first.changes).chain(others.iter_mut().map(|source| &mut source.changes));
         // Cancel-safe, both: what is not returned is not taken.
-        let (change, node) = tokio::select! {
-            (change, node, _) = select_all(readers.map(|reader| Box::pin(reader.recv()))) => (change, node),
+        let (changes, node) = tokio::select! {
+            (changes, node, _) = select_all(readers.map(|reader| Box::pin(reader.recv()))) => (changes, node),
             changed = first.problems.changed() => {
                 changed.context("the source ended")?;
                 self.pending.problems = true;
                 return Ok(());
             }
         };
-        let change: Change = change.context("the source ended")?;
+        let changes = changes.context("the source ended")?;
         self.pending
             .nodes
             .insert(u8::try_from(node + 1).expect("the lab has few nodes"));
-        self.pending.services.extend(self.clusters[node].apply(change).services);
+        for change in changes {
+            self.pending.services.extend(self.clusters[node].apply(change).services);
+        }
         Ok(())
     }
 }

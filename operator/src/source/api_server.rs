@@ -43,7 +43,7 @@ pub async fn client(options: &SourceOptions) -> Result<kube::Client, SourceError
 async fn watch(
     server: Arc<Server>,
     node_name: Arc<str>,
-    changes: mpsc::Sender<Change>,
+    changes: mpsc::Sender<Vec<Change>>,
     book: ProblemBook,
 ) -> Infallible {
     let all = Config::default().page_size(PAGE_SIZE);

@@ -65,8 +65,8 @@ pub fn start(folder: PathBuf, options: SourceOptions, pace: Pace) -> Result<Sour
     {
         return Err(SourceError::Folder { path: folder, source });
     }
-    Ok(source_of(|changes, book| {
-        follow(folder, options.node_name, pace, changes, book)
+    Ok(source_of(|sender, book| {
+        follow(folder, options.node_name, pace, sender, book)
     }))
 }
 
@@ -74,7 +74,7 @@ async fn follow(
     folder: PathBuf,
     node_name: Arc<str>,
     pace: Pace,
-    changes: mpsc::Sender<Change>,
+    sender: mpsc::Sender<Vec<Change>>,
     book: ProblemBook,
 ) -> Infallible {
     let bell = Arc::new(Bell::default());
@@ -104,18 +104,19 @@ async fn follow(
             // The runtime shuts down, and this task with it.
             Err(_) => return std::future::pending().await,
         };
+        let mut changes = Vec::new();
         if let Some((state, problems)) = look.news {
             book.replace(&problems);
-            for change in state.changes_since(&known) {
-                send(&changes, change).await;
-            }
+            changes = state.changes_since(&known);
             known = state;
         }
         if look.is_readable && !is_complete {
             is_complete = true;
-            for kind in [Kind::Service, Kind::EndpointSlice, Kind::Node, Kind::ServiceCidr] {
-                send(&changes, Change::InitialListComplete(kind)).await;
-            }
+            let kinds = [Kind::Service, Kind::EndpointSlice, Kind::Node, Kind::ServiceCidr];
+            changes.extend(kinds.map(Change::InitialListComplete));
+        }
+        if !changes.is_empty() {
+            send(&sender, changes).await;
         }
         scope = bell
             .next(pace, if look.is_readable { pace.poll } else { pace.absent })

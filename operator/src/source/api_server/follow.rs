@@ -87,7 +87,7 @@ impl Server {
 pub(super) async fn follow<W: Watched>(
     server: &Server,
     config: Config,
-    changes: &mpsc::Sender<Change>,
+    changes: &mpsc::Sender<Vec<Change>>,
     book: &ProblemBook,
 ) -> Infallible {
     let mut known = Known::<W>::default();
@@ -104,7 +104,7 @@ async fn drive<W: Watched>(
     server: &Server,
     config: Config,
     known: &mut Known<W>,
-    changes: &mpsc::Sender<Change>,
+    changes: &mpsc::Sender<Vec<Change>>,
     book: &ProblemBook,
 ) -> NotStreamed {
     let is_streamed = config.initial_list_strategy == Config::default().streaming_lists().initial_list_strategy;
@@ -186,9 +186,9 @@ async fn drive<W: Watched>(
     }
 }
 
-async fn perform(step: Step, changes: &mpsc::Sender<Change>, book: &ProblemBook) {
+async fn perform(step: Step, changes: &mpsc::Sender<Vec<Change>>, book: &ProblemBook) {
     match step {
-        Step::Change(change) => send(changes, change).await,
+        Step::Change(change) => send(changes, vec![change]).await,
         Step::Faulty { object, fault } => book.report(&object, &format!("{}: {}", fault.field, fault.problem)),
         Step::Sound { object } => book.clear(&object),
     }

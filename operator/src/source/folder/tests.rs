@@ -65,8 +65,9 @@ impl Reading {
     async fn shows(&mut self, expected: &[&str]) {
         let waiting = async {
             while !self.cluster.is_complete() || self.lines() != expected {
-                let change = self.source.changes.recv().await.expect("a source that runs");
-                self.cluster.apply(change);
+                for change in self.source.changes.recv().await.expect("a source that runs") {
+                    self.cluster.apply(change);
+                }
             }
         };
         let is_so = tokio::time::timeout(DEADLINE, waiting).await.is_ok();
@@ -320,4 +321,26 @@ async fn a_missing_folder_fails_a_command_that_answers_once() {
     let path = parent.path().join("absent");
     let error = start(path.clone(), options, WATCHED).unwrap_err();
     assert_eq!(error.to_string(), format!("cannot read folder {}", path.display()));
+}
+
+#[tokio::test]
+async fn what_is_saved_together_comes_together() {
+    let folder = folder();
+    let mut source = start(folder.path().to_owned(), SourceOptions::new("node-a"), WATCHED).unwrap();
+    let mut next = async || {
+        let changes = tokio::time::timeout(DEADLINE, source.changes.recv())
+            .await
+            .expect("changes in time");
+        changes.expect("a source that runs").len()
+    };
+    assert_eq!(next().await, 4, "the initial lists are complete");
+    let both = [service("a", "10.96.0.1"), service("b", "10.96.0.2")].join("---\n");
+    let save = |text: &str| {
+        fs::write(folder.path().join(".new"), text).unwrap();
+        fs::rename(folder.path().join(".new"), folder.path().join("a.yaml")).unwrap();
+    };
+    save(&both);
+    assert_eq!(next().await, 2);
+    save(&service("c", "10.96.0.3"));
+    assert_eq!(next().await, 3, "two go and one comes");
 }

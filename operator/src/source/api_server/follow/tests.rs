@@ -145,10 +145,12 @@ async fn initial_services(source: &mut Source) -> BTreeSet<String> {
 }
 
 async fn next(source: &mut Source) -> Change {
-    tokio::time::timeout(DEADLINE, source.changes.recv())
+    let mut changes = tokio::time::timeout(DEADLINE, source.changes.recv())
         .await
         .expect("a change in time")
-        .expect("a source that runs")
+        .expect("a source that runs");
+    assert_eq!(changes.len(), 1, "each object comes by itself: {changes:?}");
+    changes.remove(0)
 }
 
 fn names<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
