@@ -61,7 +61,10 @@ impl Cli {
         };
         let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
         let is_terminal = std::io::stderr().is_terminal();
-        let logs = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal).with_writer(std::io::stderr);
+        let logs = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(is_terminal)
+            .with_writer(std::io::stderr);
         match self.log_format {
             LogFormat::Text => logs.with_target(false).init(),
             LogFormat::Json => logs.json().init(),
@@ -71,5 +74,8 @@ impl Cli {
 
 /// Two threads: the agent's loop may wait for the kernel while its servers answer.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
 }

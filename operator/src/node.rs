@@ -170,7 +170,10 @@ impl NodeFlags {
     /// The node's name.
     pub fn node_name(&self) -> String {
         let host_name = || rustix::system::uname().nodename().to_string_lossy().to_lowercase();
-        self.node_name.clone().filter(|name| !name.is_empty()).unwrap_or_else(host_name)
+        self.node_name
+            .clone()
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(host_name)
     }
 
     /// Puts flags, Node object and addresses together.
@@ -185,9 +188,14 @@ impl NodeFlags {
         if self.nodeport_addresses.contains(&NodePortAddresses::Primary) {
             node_port_addresses.extend(&primary_ips);
         }
-        let zone = node.and_then(|node| node.zone.clone()).or_else(|| self.node_zone.as_deref().map(Arc::from));
+        let zone = node
+            .and_then(|node| node.zone.clone())
+            .or_else(|| self.node_zone.as_deref().map(Arc::from));
         Ok(NodeConfig {
-            options: Options { local_pods: self.local_pods(node)?, masquerade_all: self.masquerade_all },
+            options: Options {
+                local_pods: self.local_pods(node)?,
+                masquerade_all: self.masquerade_all,
+            },
             node_port_addresses,
             accepts_all: accepts_all == [true, true],
             primary_ips,
@@ -203,10 +211,9 @@ impl NodeFlags {
                 Some(node) => LocalPods::Cidrs(first_of_each_family(&node.pod_cidrs)),
                 None => return Err(NoPodCidrs { node: self.node_name() }),
             },
-            DetectLocalMode::BridgeInterface => self
-                .pod_bridge_interface
-                .clone()
-                .map_or(LocalPods::Unknown, |name| LocalPods::Interface(InterfacePattern::Exact(name))),
+            DetectLocalMode::BridgeInterface => self.pod_bridge_interface.clone().map_or(LocalPods::Unknown, |name| {
+                LocalPods::Interface(InterfacePattern::Exact(name))
+            }),
             DetectLocalMode::InterfaceNamePrefix => match self.pod_interface_name_prefix.clone() {
                 // A name of full length is no beginning of a longer one.
                 Some(name) if name.len() == 15 => LocalPods::Interface(InterfacePattern::Exact(name)),
@@ -244,14 +251,26 @@ impl NodeFlags {
         if !self.node_ip.is_empty() {
             return self.node_ip.clone();
         }
-        let mut candidates: Vec<_> =
-            addresses.iter().filter(|local| local.is_global && !local.address.is_loopback()).collect();
+        let mut candidates: Vec<_> = addresses
+            .iter()
+            .filter(|local| local.is_global && !local.address.is_loopback())
+            .collect();
         candidates.sort_by_key(|local| {
             let is_pods = self.cluster_cidr.iter().any(|net| net.contains(&local.address));
             // An address on `lo` is one that several hosts may have, such as a load balancer's: only where there is no other.
-            (is_pods, local.interface == LOOPBACK, !local.is_on_uplink, local.interface)
+            (
+                is_pods,
+                local.interface == LOOPBACK,
+                !local.is_on_uplink,
+                local.interface,
+            )
         });
-        let first = |family| candidates.iter().map(|local| local.address).find(|address| Family::of(*address) == family);
+        let first = |family| {
+            candidates
+                .iter()
+                .map(|local| local.address)
+                .find(|address| Family::of(*address) == family)
+        };
         Family::ALL.into_iter().filter_map(first).collect()
     }
 }

@@ -9,7 +9,11 @@ use rustix::net::{AddressFamily, SocketType, socket};
 
 /// The interface that packets to an address leave by, and that packets from it arrive at. `None` if no route leads there.
 pub(crate) fn interface_towards(address: IpAddr) -> Option<String> {
-    let path = if address.is_ipv4() { "/proc/thread-self/net/route" } else { "/proc/thread-self/net/ipv6_route" };
+    let path = if address.is_ipv4() {
+        "/proc/thread-self/net/route"
+    } else {
+        "/proc/thread-self/net/ipv6_route"
+    };
     best(&fs::read_to_string(path).ok()?, address)
 }
 
@@ -38,7 +42,10 @@ fn best(routes: &str, address: IpAddr) -> Option<String> {
         let mask = u128::MAX.checked_shl(128 - route.prefix_len).unwrap_or(0);
         (bits(route.network) ^ bits(address)) & mask == 0
     };
-    parsed.filter(holds).max_by_key(|route| (route.prefix_len, u32::MAX - route.metric)).map(|route| route.interface)
+    parsed
+        .filter(holds)
+        .max_by_key(|route| (route.prefix_len, u32::MAX - route.metric))
+        .map(|route| route.interface)
 }
 
 struct Route {
@@ -51,7 +58,20 @@ struct Route {
 /// `eth0 00001EAC 00000000 0001 0 0 0 00FFFFFF …`: addresses in host order, as the kernel prints a `be32`.
 fn parse_v4(line: &str) -> Option<Route> {
     let fields: Vec<_> = line.split_whitespace().collect();
-    let [interface, network, _gateway, _flags, _references, _use, metric, mask, ..] = fields[..] else { return None };
+    let [
+        interface,
+        network,
+        _gateway,
+        _flags,
+        _references,
+        _use,
+        metric,
+        mask,
+        ..,
+    ] = fields[..]
+    else {
+        return None;
+    };
     let address = |hex: &str| Some(Ipv4Addr::from(u32::from_str_radix(hex, 16).ok()?.to_ne_bytes()));
     Some(Route {
         network: address(network)?.into(),
@@ -64,7 +84,19 @@ fn parse_v4(line: &str) -> Option<Route> {
 /// `fd00…00 40 00…00 00 00…00 00000100 00000001 00000000 00000001 eth0`
 fn parse_v6(line: &str) -> Option<Route> {
     let fields: Vec<_> = line.split_whitespace().collect();
-    let [network, prefix_len, _source, _source_len, _hop, metric, _references, _use, flags, interface] = fields[..] else {
+    let [
+        network,
+        prefix_len,
+        _source,
+        _source_len,
+        _hop,
+        metric,
+        _references,
+        _use,
+        flags,
+        interface,
+    ] = fields[..]
+    else {
         return None;
     };
     // The table ends with a route that rejects everything (RTF_REJECT).

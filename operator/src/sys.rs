@@ -1,5 +1,8 @@
 //! The one place with unsafe code of this crate.
-#![expect(unsafe_code, reason = "tokio leaves it to the caller that a file descriptor stays what it is")]
+#![expect(
+    unsafe_code,
+    reason = "tokio leaves it to the caller that a file descriptor stays what it is"
+)]
 
 use std::io;
 use std::os::fd::AsRawFd;

@@ -72,7 +72,9 @@ impl FromStr for Destination {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (address, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-        let protocol = Protocol::ALL.into_iter().find(|known| known.to_string() == protocol.to_ascii_lowercase());
+        let protocol = Protocol::ALL
+            .into_iter()
+            .find(|known| known.to_string() == protocol.to_ascii_lowercase());
         Ok(Self {
             address: address.parse().map_err(|_| DestinationError)?,
             protocol: protocol.ok_or(DestinationError)?,
@@ -89,7 +91,11 @@ impl fmt::Display for Destination {
 /// Answers once.
 pub async fn run(flags: TraceFlags) -> anyhow::Result<()> {
     if flags.from.is_ipv4() != flags.to.address.is_ipv4() {
-        bail!("--from {} and --to {} are not of one address family", flags.from, flags.to.address);
+        bail!(
+            "--from {} and --to {} are not of one address family",
+            flags.from,
+            flags.to.address
+        );
     }
     let view = collect(&flags).await?;
     let compiler = view.compiler().context("the source is not complete")?;

@@ -120,10 +120,17 @@ impl View {
             match &mut self.compiled {
                 Some(compiled) if is_reusable(&compiled.config) => {
                     if compiled.config.primary_ips != config.primary_ips {
-                        let guarded = self.cluster.services().filter(|service| !service.source_ranges.is_empty());
-                        self.touched.services.extend(guarded.map(|service| service.name.clone()));
+                        let guarded = self
+                            .cluster
+                            .services()
+                            .filter(|service| !service.source_ranges.is_empty());
+                        self.touched
+                            .services
+                            .extend(guarded.map(|service| service.name.clone()));
                     }
-                    compiled.compiler.set_node_ips(config.node_port_addresses.clone(), config.primary_ips.clone());
+                    compiled
+                        .compiler
+                        .set_node_ips(config.node_port_addresses.clone(), config.primary_ips.clone());
                     compiled.config = config;
                 }
                 _ => {
@@ -146,7 +153,9 @@ impl View {
 
     fn refresh_touched(&mut self) -> BTreeSet<ServiceName> {
         let touched = std::mem::take(&mut self.touched);
-        let Some(Compiled { config, compiler }) = &mut self.compiled else { return touched.services };
+        let Some(Compiled { config, compiler }) = &mut self.compiled else {
+            return touched.services;
+        };
         if touched.service_cidrs {
             let mut cidrs: Vec<_> = self.cluster.service_cidrs().collect();
             if cidrs.is_empty() {
@@ -154,7 +163,10 @@ impl View {
             }
             compiler.set_service_cidrs(&cidrs);
         }
-        let here = Here { node: &self.node_name, zone: config.zone.as_deref() };
+        let here = Here {
+            node: &self.node_name,
+            zone: config.zone.as_deref(),
+        };
         for name in &touched.services {
             match self.cluster.service(name) {
                 Some(service) => {
@@ -168,8 +180,20 @@ impl View {
 
     /// The endpoints of a Service port, with the reason for each.
     pub fn selection(&self, service: &Service, port: &ServicePort, family: Family) -> Selection {
-        let zone = self.compiled.as_ref().and_then(|compiled| compiled.config.zone.as_deref());
-        choose(&self.cluster, &service.name, port, family, Here { node: &self.node_name, zone })
+        let zone = self
+            .compiled
+            .as_ref()
+            .and_then(|compiled| compiled.config.zone.as_deref());
+        choose(
+            &self.cluster,
+            &service.name,
+            port,
+            family,
+            Here {
+                node: &self.node_name,
+                zone,
+            },
+        )
     }
 }
 

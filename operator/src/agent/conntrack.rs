@@ -46,7 +46,9 @@ impl CleanUp {
 
     /// Waits for the run under way to end; for ever if there is none. Cancel-safe.
     pub async fn finished(&mut self) {
-        let Some(running) = &mut self.running else { return std::future::pending().await };
+        let Some(running) = &mut self.running else {
+            return std::future::pending().await;
+        };
         let result = running.await;
         self.running = None;
         if let Ok(Err(names)) = result {
@@ -58,7 +60,9 @@ impl CleanUp {
 /// Runs for both families. An error has been logged.
 fn clean(services: &UdpServices, metrics: &Metrics) -> Result<(), ()> {
     let result = Conntrack::open().and_then(|mut conntrack| {
-        Family::ALL.into_iter().try_for_each(|family| clean_family(&mut conntrack, family, services, metrics))
+        Family::ALL
+            .into_iter()
+            .try_for_each(|family| clean_family(&mut conntrack, family, services, metrics))
     });
     result.map_err(|error| {
         tracing::warn!(error = %Chain(&error), reason = error.reason(), "cannot clean UDP flows up");

@@ -119,7 +119,10 @@ async fn warn_of_kube_proxy() {
     match spawn_blocking(cleanup::detect).await {
         Ok(found) if !found.is_empty() => {
             let found = found.join(", ");
-            tracing::warn!(found, "kube-proxy's rules are in place and come first; remove them: fairlead cleanup --kube-proxy");
+            tracing::warn!(
+                found,
+                "kube-proxy's rules are in place and come first; remove them: fairlead cleanup --kube-proxy"
+            );
         }
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "cannot look for kube-proxy's rules"),
@@ -172,7 +175,9 @@ impl Agent {
             started: SystemTime::now(),
             flags,
         };
-        agent.view.set_addresses(addresses::list().context("cannot list addresses")?);
+        agent
+            .view
+            .set_addresses(addresses::list().context("cannot list addresses")?);
         if !agent.flags.once {
             agent.start_servers();
         }
@@ -184,14 +189,20 @@ impl Agent {
         let on_failure = flags.on_bind_failure();
         let healthz = healthz_router(self.health.clone(), self.metrics.clone());
         let metrics = metrics_router(self.health.clone(), self.metrics.clone(), &self.flags.to_json());
-        self.servers.spawn(server::run("healthz", flags.healthz_bind_address, on_failure, healthz));
-        self.servers.spawn(server::run("metrics", flags.metrics_bind_address, on_failure, metrics));
+        self.servers
+            .spawn(server::run("healthz", flags.healthz_bind_address, on_failure, healthz));
+        self.servers
+            .spawn(server::run("metrics", flags.metrics_bind_address, on_failure, metrics));
     }
 
     /// Waits for something to happen, and deals with it.
     async fn turn(&mut self) -> anyhow::Result<Turn> {
         let mut changes = Vec::new();
-        let timers = [Some(self.next_full_sync), self.retry.map(|retry| retry.at), self.heal.map(|(at, _)| at)];
+        let timers = [
+            Some(self.next_full_sync),
+            self.retry.map(|retry| retry.at),
+            self.heal.map(|(at, _)| at),
+        ];
         let next = timers.into_iter().flatten().min().unwrap_or(self.next_full_sync);
         // Cancel-safe, all of them: `recv_many` takes nothing when it is dropped, the others only tell.
         tokio::select! {
@@ -237,7 +248,9 @@ impl Agent {
                 Change::Service(..) => self.metrics.service_changed(),
                 Change::EndpointSlice(_, Some(slice)) => {
                     self.metrics.endpoints_changed(slice.family);
-                    let trigger = slice.last_change_trigger_micros.and_then(|micros| u64::try_from(micros).ok());
+                    let trigger = slice
+                        .last_change_trigger_micros
+                        .and_then(|micros| u64::try_from(micros).ok());
                     let at = trigger.map(|micros| UNIX_EPOCH + Duration::from_micros(micros));
                     // Changes from before the start say nothing about us.
                     if let Some(at) = at.filter(|at| *at > self.started && self.pending.triggers.len() < MAX_TRIGGERS) {
@@ -265,7 +278,11 @@ impl Agent {
                 "unreadable"
             }
         };
-        match self.last_heal.map(|last| last + HEAL_INTERVAL).filter(|at| *at > Instant::now()) {
+        match self
+            .last_heal
+            .map(|last| last + HEAL_INTERVAL)
+            .filter(|at| *at > Instant::now())
+        {
             Some(at) => self.heal = Some((at, reason)),
             None => drop(self.pending.full.get_or_insert(reason)),
         }
@@ -315,7 +332,11 @@ impl Agent {
             Ok(Refreshed::Incomplete) => return Ok(Turn::Next),
             Ok(Refreshed::Everything) => {
                 self.pending.full.get_or_insert("start");
-                self.view.cluster().services().map(|service| service.name.clone()).collect()
+                self.view
+                    .cluster()
+                    .services()
+                    .map(|service| service.name.clone())
+                    .collect()
             }
             Ok(Refreshed::Services(touched)) => touched,
             Err(error) => {
@@ -345,7 +366,9 @@ impl Agent {
 
     async fn commit(&mut self, began: Instant) -> anyhow::Result<Turn> {
         let full = self.pending.full;
-        let Some(compiler) = self.view.compiler_mut() else { return Ok(Turn::Next) };
+        let Some(compiler) = self.view.compiler_mut() else {
+            return Ok(Turn::Next);
+        };
         let dataplane = &mut self.dataplane;
         let result = block_in_place(|| match full {
             Some(_) => dataplane.reconcile(compiler),
@@ -360,7 +383,11 @@ impl Agent {
             Err(error) => {
                 self.metrics.sync_failed();
                 let is_owned = matches!(error, NetlinkError::OwnedByAnother { .. });
-                let longest = if is_owned { TAKE_OVER_RETRY } else { self.flags.sync_period.0 };
+                let longest = if is_owned {
+                    TAKE_OVER_RETRY
+                } else {
+                    self.flags.sync_period.0
+                };
                 let wait = self.retry.map_or(FIRST_RETRY, |retry| (retry.wait * 2).min(longest));
                 if is_owned && self.retry.is_some_and(|retry| retry.wait == wait) {
                     tracing::debug!(error = %Chain(&error), "waiting for the table");
@@ -368,7 +395,10 @@ impl Agent {
                     tracing::warn!(error = %Chain(&error), reason = error.reason(), ?wait, "cannot write the rules, trying again");
                 }
                 self.pending.full.get_or_insert("failed");
-                self.retry = Some(Retry { at: Instant::now() + wait, wait });
+                self.retry = Some(Retry {
+                    at: Instant::now() + wait,
+                    wait,
+                });
                 Ok(Turn::Next)
             }
         }
@@ -384,7 +414,12 @@ impl Agent {
                 self.last_heal = Some(Instant::now());
                 if is_changed {
                     self.metrics.table_healed(reason);
-                    tracing::warn!(reason, added = report.added, deleted = report.deleted, "somebody else changed our table; mended");
+                    tracing::warn!(
+                        reason,
+                        added = report.added,
+                        deleted = report.deleted,
+                        "somebody else changed our table; mended"
+                    );
                 }
             }
         }
@@ -409,7 +444,11 @@ impl Agent {
         let now = SystemTime::now();
         self.health.synced(None);
         let extent = if report.is_full { Extent::Full } else { Extent::Partial };
-        self.metrics.synced(&Synced { extent, duration: began.elapsed(), at: now });
+        self.metrics.synced(&Synced {
+            extent,
+            duration: began.elapsed(),
+            at: now,
+        });
         if report.bytes > 0 {
             self.metrics.committed(&Commit {
                 added: count(report.added),
@@ -422,7 +461,8 @@ impl Agent {
             self.metrics.event_committed(since.elapsed());
         }
         for (family, trigger) in &pending.triggers {
-            self.metrics.network_programmed(*family, now.duration_since(*trigger).unwrap_or_default());
+            self.metrics
+                .network_programmed(*family, now.duration_since(*trigger).unwrap_or_default());
         }
         for (kind, objects) in self.view.cluster().counts() {
             self.metrics.source_objects(kind, objects);
@@ -439,7 +479,8 @@ impl Agent {
         for failure in self.checks.sync(self.tally.health_checks(), &addresses).await {
             self.metrics.health_check_listen_failed();
             let (recorder, node) = (self.recorder.clone(), self.view.node_name().clone());
-            self.events.spawn(async move { publish(recorder.as_ref(), &node, &failure).await });
+            self.events
+                .spawn(async move { publish(recorder.as_ref(), &node, &failure).await });
         }
     }
 }

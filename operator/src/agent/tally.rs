@@ -84,7 +84,10 @@ impl Tally {
             local_ready_endpoints = local_ready_endpoints.max(local_ready.len());
         }
         if let Some(port) = service.health_check_node_port {
-            let check = HealthCheck { port, local_ready_endpoints };
+            let check = HealthCheck {
+                port,
+                local_ready_endpoints,
+            };
             self.health_checks.insert(service.name.clone(), check);
         }
         facts
@@ -113,7 +116,12 @@ mod tests {
     use super::*;
 
     fn service() -> Service {
-        let port = |name: &str, port| ServicePort { name: name.into(), protocol: Protocol::Tcp, port, node_port: Some(30080) };
+        let port = |name: &str, port| ServicePort {
+            name: name.into(),
+            protocol: Protocol::Tcp,
+            port,
+            node_port: Some(30080),
+        };
         Service {
             name: ServiceName::new("default", "web"),
             cluster_ips: vec!["10.96.0.1".parse().unwrap()],
@@ -130,7 +138,11 @@ mod tests {
 
     fn candidate(address: &str, is_local: bool, is_ready: bool) -> Candidate {
         Candidate {
-            backend: Backend { address: address.parse().unwrap(), port: 8080, is_local },
+            backend: Backend {
+                address: address.parse().unwrap(),
+                port: 8080,
+                is_local,
+            },
             node: None,
             zone: None,
             is_serving: true,
@@ -149,21 +161,40 @@ mod tests {
             candidate("10.244.1.2", true, false),
             candidate("10.244.2.1", false, true),
         ];
-        tally.set(&service.name, Some(&service), |_, _| Selection { candidates: candidates.to_vec() });
+        tally.set(&service.name, Some(&service), |_, _| Selection {
+            candidates: candidates.to_vec(),
+        });
         assert_eq!(tally.health_checks()[&service.name].local_ready_endpoints, 1);
-        assert_eq!(tally.totals[0], Figures { ports: 2, endpoints: 6, ..Figures::default() });
+        assert_eq!(
+            tally.totals[0],
+            Figures {
+                ports: 2,
+                endpoints: 6,
+                ..Figures::default()
+            }
+        );
         assert_eq!(tally.totals[1], Figures::default(), "the Service has no IPv6 address");
 
         let mut dual = service.clone();
         dual.cluster_ips.push("fd00:10:96::1".parse().unwrap());
         tally.set(&dual.name, Some(&dual), |_, family| match family {
-            Family::V4 => Selection { candidates: vec![candidate("10.244.1.1", true, true)] },
-            Family::V6 => Selection { candidates: vec![candidate("fd00:10:244:1::1", true, true)] },
+            Family::V4 => Selection {
+                candidates: vec![candidate("10.244.1.1", true, true)],
+            },
+            Family::V6 => Selection {
+                candidates: vec![candidate("fd00:10:244:1::1", true, true)],
+            },
         });
-        assert_eq!(tally.health_checks()[&service.name].local_ready_endpoints, 1, "one pod with two addresses");
+        assert_eq!(
+            tally.health_checks()[&service.name].local_ready_endpoints,
+            1,
+            "one pod with two addresses"
+        );
 
         let remote = [candidate("10.244.2.1", false, true)];
-        tally.set(&service.name, Some(&service), |_, _| Selection { candidates: remote.to_vec() });
+        tally.set(&service.name, Some(&service), |_, _| Selection {
+            candidates: remote.to_vec(),
+        });
         assert_eq!(tally.health_checks()[&service.name].local_ready_endpoints, 0);
         assert_eq!(tally.totals[0].no_local_external, 2);
         assert_eq!(tally.totals[0].no_local_internal, 0);

@@ -53,7 +53,12 @@ impl Explanation {
         } else {
             Origin::Outside
         };
-        Self { packet: packet.clone(), origin, evaluation, frontend: find(view, packet) }
+        Self {
+            packet: packet.clone(),
+            origin,
+            evaluation,
+            frontend: find(view, packet),
+        }
     }
 
     /// `ns/name:port`; the port's number where it has no name.
@@ -117,7 +122,9 @@ fn is_local_pod(view: &View, packet: &Packet, is_from_host: bool) -> bool {
     match view.config().map(|config| &config.options.local_pods) {
         Some(LocalPods::Cidrs(nets)) => nets.iter().any(|net| net.contains(&packet.source)),
         // Packets of the host itself arrive at no interface.
-        Some(LocalPods::Interface(pattern)) if !is_from_host => packet.interface.as_deref().is_some_and(|name| pattern.matches(name)),
+        Some(LocalPods::Interface(pattern)) if !is_from_host => {
+            packet.interface.as_deref().is_some_and(|name| pattern.matches(name))
+        }
         _ => false,
     }
 }
@@ -128,10 +135,17 @@ fn find(view: &View, packet: &Packet) -> Option<Found> {
     let compiler = view.compiler()?;
     let by_address = compiler.owner(&Frontend::Address(address, packet.protocol, port));
     let is_node_ip = view.config()?.node_port_addresses.contains(&address);
-    let by_node_port = || compiler.owner(&Frontend::NodePort(family, packet.protocol, port)).filter(|_| is_node_ip);
+    let by_node_port = || {
+        compiler
+            .owner(&Frontend::NodePort(family, packet.protocol, port))
+            .filter(|_| is_node_ip)
+    };
     let owner = by_address.or_else(by_node_port)?;
     let service: &Service = view.cluster().service(&owner.service)?;
-    let port = service.ports.iter().find(|port| port.name == owner.port && port.protocol == owner.protocol)?;
+    let port = service
+        .ports
+        .iter()
+        .find(|port| port.name == owner.port && port.protocol == owner.protocol)?;
     let kind = if by_address.is_none() {
         Kind::NodePort
     } else if service.cluster_ips.contains(&address) {
@@ -146,7 +160,13 @@ fn find(view: &View, packet: &Packet) -> Option<Found> {
         Kind::LoadBalancerIp | Kind::ExternalIp | Kind::NodePort => service.external_policy,
     };
     let candidates = view.selection(service, port, family).candidates;
-    Some(Found { owner: owner.clone(), port: port.clone(), kind, policy, candidates })
+    Some(Found {
+        owner: owner.clone(),
+        port: port.clone(),
+        kind,
+        policy,
+        candidates,
+    })
 }
 
 /// Address and port of a candidate.

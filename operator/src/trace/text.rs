@@ -21,7 +21,11 @@ impl fmt::Display for Text<'_> {
             Origin::LocalPod => "a pod, by --detect-local-mode",
             Origin::Outside => "outside",
         };
-        writeln!(f, "{} ({origin}) -> {}/{}", it.packet.source, it.packet.destination, it.packet.protocol)?;
+        writeln!(
+            f,
+            "{} ({origin}) -> {}/{}",
+            it.packet.source, it.packet.destination, it.packet.protocol
+        )?;
         match (&it.frontend, it.service()) {
             (Some(found), Some(service)) => writeln!(f, "Service {service}, {}", kind_text(found))?,
             _ => writeln!(f, "no Service has this address, port and protocol here")?,
@@ -50,7 +54,10 @@ impl Text<'_> {
                     1 => "to one endpoint".to_owned(),
                     count => format!("to one of {count} endpoints, each as likely as the others"),
                 };
-                let source = match (it.is_masqueraded(), endpoints.iter().any(|endpoint| endpoint.is_masqueraded)) {
+                let source = match (
+                    it.is_masqueraded(),
+                    endpoints.iter().any(|endpoint| endpoint.is_masqueraded),
+                ) {
                     (true, _) => "it sees an address of this node in place of the client's",
                     (false, true) => "it sees the client's address, unless the client is the endpoint itself",
                     (false, false) => "it sees the client's address",
@@ -94,13 +101,27 @@ impl Text<'_> {
                 let mark = if is_chosen { "->" } else { "  " };
                 let node = candidate.node.as_deref().unwrap_or("-");
                 let zone = candidate.zone.as_deref().unwrap_or("-");
-                (mark, address_of(candidate).to_string(), node, zone, self.standing(found, candidate, is_chosen))
+                (
+                    mark,
+                    address_of(candidate).to_string(),
+                    node,
+                    zone,
+                    self.standing(found, candidate, is_chosen),
+                )
             })
             .collect();
-        let width = |column: fn(&(&str, String, &str, &str, &'static str)) -> usize| rows.iter().map(column).max().unwrap_or(0);
-        let (addresses, nodes, zones) = (width(|row| row.1.len()), width(|row| row.2.len()), width(|row| row.3.len()));
+        let width =
+            |column: fn(&(&str, String, &str, &str, &'static str)) -> usize| rows.iter().map(column).max().unwrap_or(0);
+        let (addresses, nodes, zones) = (
+            width(|row| row.1.len()),
+            width(|row| row.2.len()),
+            width(|row| row.3.len()),
+        );
         for (mark, address, node, zone, standing) in &rows {
-            writeln!(f, "  {mark} {address:addresses$}  {node:nodes$}  {zone:zones$}  {standing}")?;
+            writeln!(
+                f,
+                "  {mark} {address:addresses$}  {node:nodes$}  {zone:zones$}  {standing}"
+            )?;
         }
         Ok(())
     }
@@ -109,7 +130,11 @@ impl Text<'_> {
         // With policy Local the host and local pods see the set of policy Cluster, if the frontend is external.
         let is_shortcut = found.kind != Kind::ClusterIp && self.0.origin != Origin::Outside;
         let is_local_set = found.policy == TrafficPolicy::Local && !is_shortcut;
-        let standing = if is_local_set { candidate.local } else { candidate.cluster };
+        let standing = if is_local_set {
+            candidate.local
+        } else {
+            candidate.cluster
+        };
         match standing {
             Standing::Chosen if is_chosen => "ready",
             Standing::Chosen => "ready, but not reached",

@@ -135,10 +135,7 @@ impl Own {
         self.transactions.inc();
         self.bytes.inc_by(commit.bytes);
         self.commit_duration.observe(commit.duration.as_secs_f64());
-        for (op, count) in [
-            ("add", commit.added),
-            ("remove", commit.removed),
-        ] {
+        for (op, count) in [("add", commit.added), ("remove", commit.removed)] {
             self.elements.get_or_create(&OpLabel { op }).inc_by(count);
         }
     }
