@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use fairlead_lab::{Connection, Family, Namespace, Protocol, test_name, wait_until};
 use serde_json::{Value, json};
 
-use crate::manifest::{Endpoint, cluster_ips, node_port, service, slices, with_ingress};
+use crate::manifest::{Endpoint, cluster_ips, node_port, service, slices, with, with_ingress};
 use crate::verdict::probe;
 use crate::world::{CLUSTER_CIDR, PATIENT, Workload, World, in_world};
 
@@ -193,5 +193,33 @@ fn established_tcp_connections_stay_where_they_are() {
         assert_stay("without any endpoint");
         world.apply([]);
         assert_stay("without the Service");
+    });
+}
+
+#[test]
+fn a_udp_flow_keeps_its_way_when_the_policy_changes() {
+    in_world(test_name!(), &[CLUSTER_CIDR], |world| {
+        let web = Workload::start(world, 1, "dns-1", &[5353]);
+        let with_policy = |policy: &str| {
+            let mut all = objects(&[Endpoint::ready(&web)]);
+            all[0] = with(all[0].clone(), "externalTrafficPolicy", json!(policy));
+            all
+        };
+        for family in Family::BOTH {
+            world.apply(with_policy("Cluster"));
+            let target = SocketAddr::new(world.lab.node(1).addresses().of(family), NODE_PORT);
+            let ask = |connection: &mut Connection| connection.ask().answer.client();
+            let open = |world: &World| {
+                probe(Protocol::Udp, target.ip(), target.port())
+                    .open(world.lab.client())
+                    .unwrap()
+            };
+            let mut old = open(world);
+            let gateway = world.lab.node(1).pod_addresses(1).of(family);
+            assert_eq!(ask(&mut old), Some(gateway));
+            world.apply(with_policy("Local"));
+            assert_eq!(ask(&mut old), Some(gateway), "its endpoint serves as before");
+            assert_eq!(ask(&mut open(world)), Some(world.lab.client().addresses().of(family)));
+        }
     });
 }

@@ -1,7 +1,7 @@
 //! What becomes of connections: expected, and seen.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -55,7 +55,7 @@ pub(crate) fn check(from: &Namespace, probe: Probe, expected: &Verdict) -> Resul
         Verdict::Dropped => (&[Answer::TimedOut], SILENCE),
         Verdict::Unreachable => (&[Answer::Unreachable(std::io::ErrorKind::NetworkUnreachable)], PATIENT),
     };
-    let outcome = probe.within(patience).send(from);
+    let outcome = from_new_port(probe).within(patience).send(from);
     if answers.contains(&outcome.answer) {
         Ok(())
     } else {
@@ -71,7 +71,7 @@ fn collect(from: &Namespace, probe: Probe, expected: &BTreeSet<Reply>, may_fail:
         if seen == *expected && count >= AT_LEAST_PER_ENDPOINT * expected.len() {
             return Ok(());
         }
-        match probe.send(from).answer {
+        match from_new_port(probe).send(from).answer {
             Answer::Reply { server, client } => {
                 let reply = (server, client.ip());
                 if !expected.contains(&reply) {
@@ -84,6 +84,24 @@ fn collect(from: &Namespace, probe: Probe, expected: &BTreeSet<Reply>, may_fail:
         }
     }
     Err(format!("in {TRIES} tries only answers of {seen:?}"))
+}
+
+/// The same probe, over UDP from a port that no earlier one had. The kernel might take one again by chance, and conntrack
+/// would take the datagram for the next one of that flow, which keeps its way whatever has changed since.
+fn from_new_port(probe: Probe) -> Probe {
+    /// Below the ports that kernels choose.
+    const PORTS: std::ops::Range<u16> = 11_000..28_000;
+    static USED: AtomicUsize = AtomicUsize::new(0);
+    if probe.protocol != Protocol::Udp || probe.source.is_some() {
+        return probe;
+    }
+    let used = USED.fetch_add(1, Ordering::Relaxed) % PORTS.len();
+    let port = PORTS.start + u16::try_from(used).expect("there are fewer ports than numbers for them");
+    let any: IpAddr = match probe.target {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    probe.from_socket(SocketAddr::new(any, port))
 }
 
 /// Fails unless connections meet the expected verdict.
