@@ -2,7 +2,7 @@
 //!
 //! A Service *claims* frontends: cluster IPs, external addresses and node ports, each with a port and protocol. If two
 //! Services claim the same one, the first by name has it until it lets go. What a claim puts into the maps follows from it
-//! alone ([`elements`]); what several claims share (hairpin pairs, cluster IPs, pick chains) is counted. So one changed
+//! alone (`elements`); what several claims share (hairpin pairs, cluster IPs, pick chains) is counted. So one changed
 //! Service touches its own elements and nothing else, and the order of changes never shows in the result, except for which
 //! endpoint has which slot.
 

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! What is planned and what is expected is pure and follows from the manifests alone; the rules come from the agents.
-//! [`session`] holds everything that runs, [`hold`] follows edits. When it ends, the namespaces end with their last
+//! `session` holds everything that runs, `hold` follows edits. When it ends, the namespaces end with their last
 //! process and descriptor, and the scratch folder is removed.
 
 mod agents;
