@@ -1,6 +1,6 @@
 //! kube-proxy's iptables rules: both back ends, both families.
 //!
-//! `iptables-save` tells what is there, [`plan`] what to do about it, and `iptables-restore --noflush` does it, one
+//! `iptables-save` tells what is there, [`plan()`] what to do about it, and `iptables-restore --noflush` does it, one
 //! transaction for each table.
 
 mod plan;
