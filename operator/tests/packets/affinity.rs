@@ -176,10 +176,10 @@ fn with_policy_local_a_client_stays_within_the_node() {
 
 #[test]
 fn a_client_is_forgotten_after_the_timeout_since_its_last_connection() {
-    const TIMEOUT: Duration = Duration::from_secs(2);
+    const TIMEOUT: Duration = Duration::from_secs(3);
     in_world(test_name!(), &[CLUSTER_CIDR], |world| {
         let stage = Stage::new(world);
-        world.apply(objects(2, &stage.endpoints()));
+        world.apply(objects(3, &stage.endpoints()));
         let ask = || {
             let mut all = BTreeMap::new();
             for family in Family::BOTH {
