@@ -18,6 +18,8 @@ pub struct Dataplane {
     connection: Connection,
     /// What was read last and not yet compared with anything.
     loaded: Option<Snapshot>,
+    /// The generation of `nf_tables` that our last write made, or that was found to need none.
+    generation: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -47,6 +49,7 @@ impl Dataplane {
         Ok(Self {
             connection: Connection::open(ownership)?,
             loaded: None,
+            generation: None,
         })
     }
 
@@ -58,6 +61,12 @@ impl Dataplane {
     /// Whether nobody else can change the table.
     pub const fn is_owned(&self) -> bool {
         self.connection.is_owned()
+    }
+
+    /// Whether the table is as our last write left it. A change of anybody's own table counts as one of ours, since only
+    /// reading would tell.
+    pub fn is_untouched(&mut self) -> Result<bool, NetlinkError> {
+        Ok(self.connection.is_owned() || self.generation == Some(self.connection.generation()?))
     }
 
     /// What is loaded; `None` if there is no table, or none that can be taken over. The next [`Self::reconcile`] compares
@@ -118,6 +127,7 @@ impl Dataplane {
         if transaction.is_empty() {
             // Nothing is sent, so a table that an earlier agent has left must be taken over for itself.
             self.connection.adopt()?;
+            self.generation = generation.or(self.generation);
             return Ok(Report {
                 is_full,
                 ..Report::default()
@@ -125,6 +135,7 @@ impl Dataplane {
         }
         let began = Instant::now();
         let committed = self.connection.commit(transaction, generation)?;
+        self.generation = committed.generation;
         let (added, deleted) = transaction.element_counts();
         Ok(Report {
             is_full,

@@ -77,7 +77,9 @@ struct Agent {
     view: View,
     source: Source,
     dataplane: Dataplane,
-    monitor: AsyncFd<Monitor>,
+    /// Tells of foreign changes. The kernel writes an event for each element that anybody commits as soon as somebody listens,
+    /// so nobody does before the first commit, the largest.
+    monitor: Option<AsyncFd<Monitor>>,
     address_monitor: AsyncFd<AddressMonitor>,
     servers: JoinSet<Result<Infallible, BindError>>,
     health: SharedHealth,
@@ -129,6 +131,17 @@ async fn warn_of_kube_proxy() {
     }
 }
 
+/// Waits for a foreign change of `nf_tables`; for ever while nobody listens. Cancel-safe: nothing is read before the wait ends.
+async fn foreign_activity(monitor: &mut Option<AsyncFd<Monitor>>) -> std::io::Result<Result<Activity, NetlinkError>> {
+    let Some(monitor) = monitor else {
+        return std::future::pending().await;
+    };
+    let mut ready = monitor.readable_mut().await?;
+    let activity = ready.get_inner_mut().read();
+    ready.clear_ready();
+    Ok(activity)
+}
+
 impl Agent {
     async fn start(flags: AgentFlags) -> anyhow::Result<Self> {
         let view = View::new(flags.node.clone());
@@ -149,7 +162,6 @@ impl Agent {
         };
         let source = source::start(&flags.node.source, options).await?;
         let dataplane = Dataplane::open(flags.table.into()).context("cannot reach nf_tables")?;
-        let monitor = Monitor::open(dataplane.port_id()).context("cannot listen for changes of nf_tables")?;
         let address_monitor = AddressMonitor::open().context("cannot listen for changes of addresses")?;
         let health = SharedHealth::new(Health::new(flags.sync_period.0), Clock::start());
         let metrics = Metrics::new();
@@ -157,7 +169,7 @@ impl Agent {
             view,
             source,
             dataplane,
-            monitor: wait_for_readable(monitor).context("cannot wait for changes of nf_tables")?,
+            monitor: None,
             address_monitor: wait_for_readable(address_monitor).context("cannot wait for changes of addresses")?,
             servers: JoinSet::new(),
             checks: HealthCheckServers::new(health.clone()),
@@ -213,11 +225,8 @@ impl Agent {
                 self.absorb(changes.into_iter().flatten());
             }
             error = self.source.task.failed() => return Err(error.into()),
-            ready = self.monitor.readable_mut() => {
-                let mut ready = ready.context("cannot wait for changes of nf_tables")?;
-                let activity = ready.get_inner_mut().read();
-                ready.clear_ready();
-                self.saw(activity);
+            activity = foreign_activity(&mut self.monitor) => {
+                self.saw(activity.context("cannot wait for changes of nf_tables")?);
             }
             ready = self.address_monitor.readable_mut() => {
                 let mut ready = ready.context("cannot wait for changes of addresses")?;
@@ -265,6 +274,26 @@ impl Agent {
         }
         self.health.queued();
         self.metrics.sync_queued(SystemTime::now());
+    }
+
+    /// Begins to listen for foreign changes, unless it does so already.
+    fn listen(&mut self) {
+        if self.monitor.is_some() {
+            return;
+        }
+        let monitor = Monitor::open(self.dataplane.port_id()).map_err(anyhow::Error::from);
+        match monitor.and_then(|monitor| Ok(wait_for_readable(monitor)?)) {
+            Ok(monitor) => self.monitor = Some(monitor),
+            Err(error) => {
+                let error = Chain(error.as_ref());
+                tracing::warn!(%error, "cannot listen for changes of nf_tables, trying again after the next commit");
+                return;
+            }
+        }
+        // What changed before somebody listened makes no event any more.
+        if !self.dataplane.is_untouched().unwrap_or(false) {
+            self.heal = Some((Instant::now(), "changed"));
+        }
     }
 
     fn saw(&mut self, activity: Result<Activity, NetlinkError>) {
@@ -433,6 +462,7 @@ impl Agent {
                 "committed"
             );
         }
+        self.listen();
         self.report(began, report, &pending);
         self.tally.show(&self.metrics);
         self.sync_health_checks().await;
