@@ -63,8 +63,8 @@ impl Dataplane {
         self.connection.is_owned()
     }
 
-    /// Whether the table is as our last write left it. A change of anybody's own table counts as one of ours, since only
-    /// reading would tell.
+    /// Whether the table is as our last write left it. Where it has no owner, a change of any table counts against that, since
+    /// only reading would tell more.
     pub fn is_untouched(&mut self) -> Result<bool, NetlinkError> {
         Ok(self.connection.is_owned() || self.generation == Some(self.connection.generation()?))
     }
