@@ -1,6 +1,6 @@
 //! An API server that goes away takes no connection with it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -52,16 +52,19 @@ fn an_api_server_that_restarts_costs_no_connection_and_what_changed_meanwhile_is
         };
         ask_all("before the outage");
 
-        let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
+            // It is dropped when this closure fails, too: the writer would go on for ever.
+            let (is_over, over) = mpsc::channel::<()>();
             // Endpoints come and go before, during and after the outage.
-            let writer = scope.spawn(|| {
+            let (api, near, far) = (&api, &near, &far);
+            let writer = scope.spawn(move || {
                 let mut written = [0; 2];
+                let pods = [&near.pod, &far.pod];
                 for round in 0.. {
-                    if is_over.load(Ordering::Relaxed) {
+                    // The pause is a wait for the end.
+                    if over.recv_timeout(PAUSE) == Err(mpsc::RecvTimeoutError::Disconnected) {
                         break;
                     }
-                    let pods = [&near.pod, &far.pod];
                     let pods = [&pods[..], &pods[..1], &pods[1..]][round % 3];
                     for slice in slices("busy", pods) {
                         written[usize::from(api.try_apply(&slice).is_err())] += 1;
@@ -87,11 +90,11 @@ fn an_api_server_that_restarts_costs_no_connection_and_what_changed_meanwhile_is
             other.client().apply(&service("late", late));
             other.client().apply_all(&slices("late", &[&far.pod]));
             other.kill();
-            world.wait_for_servers(moved, &[&near]);
+            world.wait_for_servers(moved, &[near]);
             ask_all("before the API server is back");
 
             let server = world.store.serve(API_PORT);
-            for (ips, workload) in [(moved, &far), (late, &far)] {
+            for (ips, workload) in [(moved, far), (late, far)] {
                 world.wait_for_servers(ips, &[workload]);
             }
             world.wait_for_answer(gone, &Answer::TimedOut);
@@ -99,14 +102,14 @@ fn an_api_server_that_restarts_costs_no_connection_and_what_changed_meanwhile_is
             wait_until("changes after the outage", || {
                 agents[0].metric("fairlead_transactions_total").unwrap() > commits + 10.0
             });
-            is_over.store(true, Ordering::Relaxed);
+            drop(is_over);
             let [written, failed] = writer.join().unwrap();
             assert!(
                 written > 0 && failed > 0,
                 "{written} changes were written, {failed} met no API server"
             );
             server.client().apply_all(&slices("busy", &[&far.pod]));
-            world.wait_for_servers(busy, &[&far]);
+            world.wait_for_servers(busy, &[far]);
             world.wait_for_servers(steady, &both);
             ask_all("after the outage");
             server.kill();
