@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p fairlead --bench agent_memory` runs `streamed` and `pages`; `-- peer` compares with
 //! kube-proxy.
-//! The programs that it starts come from `.ci/api-server-tools.sh`, kube-proxy from `.ci/api-server-tools.sh kube-proxy`.
+//! The programs that it starts come from `e2e/cluster/tools.sh`, kube-proxy from `e2e/cluster/tools.sh kube-proxy`.
 
 #[expect(dead_code, reason = "the tests use more of it")]
 #[path = "../tests/api_server/agent.rs"]

@@ -1,6 +1,6 @@
 //! The agent against a real kube-apiserver, with real connections between pods of the lab.
 //!
-//! `.ci/api-server-tools.sh` installs what these tests start. Without it they say `SKIP`; in CI they fail then.
+//! `e2e/cluster/tools.sh` installs what these tests start. Without it they say `SKIP`; in CI they fail then.
 //!
 //! [`harness`] starts etcd and kube-apiserver on the LAN of the lab, [`world`] puts nodes and pods around them.
 

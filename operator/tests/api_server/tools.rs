@@ -27,7 +27,7 @@ pub(crate) struct Tools {
 type Missing = String;
 
 impl Tools {
-    /// Looks where `.ci/api-server-tools.sh` puts them.
+    /// Looks where `e2e/cluster/tools.sh` puts them.
     pub(crate) fn find(etcd: Etcd) -> Result<Self, Missing> {
         let cache = || {
             let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
@@ -48,7 +48,7 @@ impl Tools {
         for program in [&tools.kube_apiserver, &tools.etcd] {
             if !program.is_file() {
                 return Err(format!(
-                    "{} is missing; .ci/api-server-tools.sh puts it there",
+                    "{} is missing; e2e/cluster/tools.sh puts it there",
                     program.display()
                 ));
             }
