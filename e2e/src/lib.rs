@@ -1,1 +1,11 @@
 //! A real cluster from nothing, and what is asked of Fairlead on it.
+//!
+//! [`cluster`] brings a kind cluster up, with the node image that `e2e/cluster/` builds where no registry can be reached;
+//! [`proxy`] gives it its Services: Fairlead by its Helm chart, or the real kube-proxy. On that stand [`upstream`], which runs
+//! Kubernetes' own tests, and [`checks`], our own. [`dump`] writes down what a failure leaves. Everything is asked of programs
+//! (`kind`, `kubectl`, `helm`, `docker`) through [`program`], as a person would.
+
+pub mod cli;
+pub mod cluster;
+pub mod program;
+pub mod upstream;

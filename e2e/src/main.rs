@@ -1,12 +1,16 @@
 //! `cargo e2e`: the harness for a real cluster.
 
+use std::process::ExitCode;
+
 use clap::Parser;
+use fairlead_e2e::cli::Cli;
 
-/// A real cluster from nothing, and what is asked of Fairlead on it.
-#[derive(Debug, Parser)]
-#[command(name = "cargo e2e")]
-struct Cli {}
-
-fn main() {
-    Cli::parse();
+fn main() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("e2e: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -1,0 +1,88 @@
+//! The command line of `cargo e2e`.
+
+use anyhow::bail;
+use clap::{Parser, Subcommand};
+
+use crate::cluster::{Cluster, IpFamily, KubeProxy};
+use crate::upstream::{self, Suite};
+
+/// A real cluster from nothing, and what is asked of Fairlead on it.
+///
+/// Everything that is built is kept in ~/.cache/fairlead; results and the traces of failures are in e2e/out.
+#[derive(Debug, Parser)]
+#[command(name = "cargo e2e")]
+pub struct Cli {
+    /// Name of the cluster.
+    #[arg(long, global = true, default_value = "fairlead", value_name = "NAME")]
+    cluster: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring up a cluster of three nodes; its kubeconfig's path is printed
+    Up {
+        /// Addresses of Services and pods.
+        #[arg(long, value_enum, default_value = "dual")]
+        family: IpFamily,
+        /// The kube-proxy that kubeadm installs.
+        #[arg(long, value_enum, default_value = "none")]
+        kube_proxy: KubeProxy,
+    },
+    /// Remove the cluster
+    Down,
+    /// Run Kubernetes' own network tests with the proxy that the cluster has
+    Upstream {
+        /// Which of them [default: all]
+        #[arg(value_enum)]
+        suites: Vec<Suite>,
+        /// Only tests whose full name matches this regular expression.
+        #[arg(long, value_name = "REGEX")]
+        filter: Option<String>,
+    },
+}
+
+impl Cli {
+    /// Does what it says.
+    pub fn run(self) -> anyhow::Result<()> {
+        let cluster = Cluster::named(&self.cluster);
+        match self.command {
+            Command::Up { family, kube_proxy } => {
+                cluster.up(family, kube_proxy)?;
+                println!("{}", cluster.kubeconfig().display());
+                Ok(())
+            }
+            Command::Down => cluster.down(),
+            Command::Upstream { suites, filter } => {
+                let suites = if suites.is_empty() { Suite::ALL.to_vec() } else { suites };
+                run_suites(&cluster, &suites, filter.as_deref())
+            }
+        }
+    }
+}
+
+fn run_suites(cluster: &Cluster, suites: &[Suite], filter: Option<&str>) -> anyhow::Result<()> {
+    let mut failed = 0;
+    for suite in suites {
+        let results = upstream::run(cluster, *suite, filter)?;
+        println!(
+            "{}: {} tests, {}, {}",
+            suite.name(),
+            results.tests.len(),
+            results.family,
+            results.proxy
+        );
+        for name in results.failed() {
+            println!("  failed: {name}");
+            failed += 1;
+        }
+    }
+    if failed > 0 {
+        bail!(
+            "{failed} tests failed; logs are in {}",
+            upstream::Results::folder().display()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! Programs that are asked for something: each with a deadline, and with what it said when it fails.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+
+/// How long a program may take if nothing else is said.
+pub const PATIENCE: Duration = Duration::from_mins(2);
+/// How often something is looked at that is waited for.
+const POLL: Duration = Duration::from_millis(200);
+
+/// One call of a program.
+#[derive(Debug)]
+pub struct Program {
+    name: String,
+    arguments: Vec<String>,
+    environment: Vec<(&'static str, String)>,
+    input: Option<Vec<u8>>,
+    limit: Duration,
+}
+
+impl Program {
+    /// A program by its name in PATH, or by its path.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            input: None,
+            limit: PATIENCE,
+        }
+    }
+
+    /// One that `e2e/cluster/tools.sh` built.
+    pub fn tool(name: &str) -> Self {
+        Self::new(tools().join(name).to_string_lossy())
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+        let arguments = arguments.into_iter();
+        self.arguments
+            .extend(arguments.map(|argument| argument.as_ref().to_string_lossy().into_owned()));
+        self
+    }
+
+    /// Adds an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.environment.push((name, value.into()));
+        self
+    }
+
+    /// What it reads from its standard input.
+    #[must_use]
+    pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(input.into());
+        self
+    }
+
+    /// How long it may take.
+    #[must_use]
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// As the operating system starts it. coreutils' `timeout` ends it, and what it has started, when the time is over.
+    fn command(&self) -> Command {
+        let mut command = Command::new("timeout");
+        command
+            .args(["--kill-after=5", &self.limit.as_secs().max(1).to_string(), &self.name])
+            .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    fn text(&self) -> String {
+        let name = self.name.rsplit('/').next().unwrap_or(&self.name);
+        let arguments = self.arguments.iter().map(String::as_str);
+        std::iter::once(name).chain(arguments).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Runs it and gives what it did, whatever its exit code.
+    pub fn output(&self) -> anyhow::Result<Output> {
+        let stdin = if self.input.is_some() {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        };
+        let mut child = self
+            .command()
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.name))?;
+        let input = self.input.clone().zip(child.stdin.take());
+        // A program that ends without reading everything says so by its exit code.
+        let writer = input.map(|(input, mut pipe)| std::thread::spawn(move || drop(pipe.write_all(&input))));
+        let output = child.wait_with_output().context("cannot wait for a program")?;
+        if let Some(writer) = writer {
+            let _ = writer.join();
+        }
+        ensure!(
+            output.status.code() != Some(124),
+            "`{}` did not end within {:?}",
+            self.text(),
+            self.limit
+        );
+        Ok(output)
+    }
+
+    /// Runs it and gives what it wrote to its standard output.
+    pub fn run(&self) -> anyhow::Result<String> {
+        let output = self.output()?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            bail!(
+                "`{}` failed ({}): {}",
+                self.text(),
+                output.status,
+                last_lines(&said, 15)
+            );
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs it with this process's own output; true if it succeeded.
+    pub fn show(&self) -> anyhow::Result<bool> {
+        let status = self.command().stdin(Stdio::null()).status();
+        let status = status.with_context(|| format!("cannot start {}", self.name))?;
+        ensure!(
+            status.code() != Some(124),
+            "`{}` did not end within {:?}",
+            self.text(),
+            self.limit
+        );
+        Ok(status.success())
+    }
+
+    /// True if it runs and succeeds.
+    pub fn succeeds(&self) -> bool {
+        self.output().is_ok_and(|output| output.status.success())
+    }
+}
+
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<_> = text.trim().lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+/// Fairlead's folder in the user's cache.
+pub fn cache() -> PathBuf {
+    let folder = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    folder("XDG_CACHE_HOME")
+        .or_else(|| Some(folder("HOME")?.join(".cache")))
+        .unwrap_or_else(|| PathBuf::from("/var/cache"))
+        .join("fairlead")
+}
+
+/// Where `e2e/cluster/tools.sh` puts what it builds.
+pub fn tools() -> PathBuf {
+    std::env::var_os("FAIRLEAD_TOOLS").map_or_else(|| cache().join("tools"), PathBuf::from)
+}
+
+/// The checkout that this program was built from.
+pub fn repository() -> PathBuf {
+    let package = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    package.parent().map_or(package.clone(), PathBuf::from)
+}
+
+/// Where results and the traces of failures go; ignored by git.
+pub fn out() -> PathBuf {
+    repository().join("e2e/out")
+}
+
+/// Asks again and again until there is an answer.
+pub fn wait_for<T>(
+    what: &str,
+    limit: Duration,
+    mut ask: impl FnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let answer = ask();
+        match answer {
+            Ok(Some(value)) => return Ok(value),
+            Ok(None) if Instant::now() >= deadline => bail!("waited {limit:?} in vain for {what}"),
+            Err(error) if Instant::now() >= deadline => {
+                return Err(error.context(format!("waited {limit:?} in vain for {what}")));
+            }
+            Ok(None) | Err(_) => std::thread::sleep(POLL),
+        }
+    }
+}
