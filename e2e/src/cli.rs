@@ -4,7 +4,9 @@ use anyhow::bail;
 use clap::{Parser, Subcommand};
 
 use crate::cluster::{Cluster, IpFamily, KubeProxy};
+use crate::proxy::{self, Proxy};
 use crate::upstream::{self, Suite};
+use crate::{checks, conformance, dump};
 
 /// A real cluster from nothing, and what is asked of Fairlead on it.
 ///
@@ -32,14 +34,33 @@ enum Command {
     },
     /// Remove the cluster
     Down,
+    /// Build the image, install the Helm chart, and take kube-proxy away where it is
+    Deploy {
+        /// Who is to serve the Services.
+        #[arg(long, value_enum, default_value = "fairlead")]
+        proxy: Proxy,
+        /// A value of the chart, as Helm's --set.
+        #[arg(long = "set", value_name = "NAME=VALUE")]
+        settings: Vec<String>,
+    },
+    /// Run our own tests
+    Test {
+        /// Only those whose name contains this.
+        filter: Option<String>,
+    },
+    /// Write down pods, events, logs and every node's rules
+    Logs,
     /// Run Kubernetes' own network tests with the proxy that the cluster has
     Upstream {
         /// Which of them [default: all]
         #[arg(value_enum)]
         suites: Vec<Suite>,
-        /// Only tests whose full name matches this regular expression.
+        /// Only tests whose full name matches this regular expression; the result is not kept.
         #[arg(long, value_name = "REGEX")]
         filter: Option<String>,
+        /// Make docs/conformance.md of all results that are kept.
+        #[arg(long)]
+        write: bool,
     },
 }
 
@@ -54,9 +75,19 @@ impl Cli {
                 Ok(())
             }
             Command::Down => cluster.down(),
-            Command::Upstream { suites, filter } => {
+            Command::Deploy { proxy, settings } => proxy::change_to(&cluster, proxy, &settings),
+            Command::Test { filter } => checks::run(&cluster, filter.as_deref()),
+            Command::Logs => {
+                println!("{}", dump::dump(&cluster, "logs")?.display());
+                Ok(())
+            }
+            Command::Upstream { suites, filter, write } => {
                 let suites = if suites.is_empty() { Suite::ALL.to_vec() } else { suites };
-                run_suites(&cluster, &suites, filter.as_deref())
+                let ran = run_suites(&cluster, &suites, filter.as_deref());
+                if write {
+                    conformance::write()?;
+                }
+                ran
             }
         }
     }

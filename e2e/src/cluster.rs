@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::program::{Program, cache, repository, wait_for};
 
 /// Building the node image from nothing takes some minutes for Debian and half an hour for Go.
-const BUILD_LIMIT: Duration = Duration::from_mins(60);
+const BUILD_LIMIT: Duration = Duration::from_hours(1);
 const CREATE_LIMIT: Duration = Duration::from_mins(8);
 const READY_LIMIT: Duration = Duration::from_mins(3);
 

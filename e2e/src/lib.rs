@@ -5,7 +5,12 @@
 //! Kubernetes' own tests, and [`checks`], our own. [`dump`] writes down what a failure leaves. Everything is asked of programs
 //! (`kind`, `kubectl`, `helm`, `docker`) through [`program`], as a person would.
 
+pub mod checks;
 pub mod cli;
 pub mod cluster;
+pub mod conformance;
+pub mod dump;
+pub mod load;
 pub mod program;
+pub mod proxy;
 pub mod upstream;
