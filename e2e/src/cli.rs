@@ -3,6 +3,7 @@
 use anyhow::bail;
 use clap::{Parser, Subcommand};
 
+use crate::bench::{self, Bench};
 use crate::cluster::{Cluster, IpFamily, KubeProxy};
 use crate::proxy::{self, Proxy};
 use crate::upstream::{self, Suite};
@@ -48,6 +49,9 @@ enum Command {
         /// Only those whose name contains this.
         filter: Option<String>,
     },
+    /// Measure what Fairlead costs, without a cluster
+    #[command(subcommand)]
+    Bench(Bench),
     /// Write down pods, events, logs and every node's rules
     Logs,
     /// Run Kubernetes' own network tests with the proxy that the cluster has
@@ -77,6 +81,7 @@ impl Cli {
             Command::Down => cluster.down(),
             Command::Deploy { proxy, settings } => proxy::change_to(&cluster, proxy, &settings),
             Command::Test { filter } => checks::run(&cluster, filter.as_deref()),
+            Command::Bench(bench) => bench::run(&bench),
             Command::Logs => {
                 println!("{}", dump::dump(&cluster, "logs")?.display());
                 Ok(())

@@ -4,11 +4,16 @@
 //! [`proxy`] gives it its Services: Fairlead by its Helm chart, or the real kube-proxy. On that stand [`upstream`], which runs
 //! Kubernetes' own tests, and [`checks`], our own. [`dump`] writes down what a failure leaves. Everything is asked of programs
 //! (`kind`, `kubectl`, `helm`, `docker`) through [`program`], as a person would.
+//!
+//! [`bench`] needs no cluster: it measures against an API server alone, a [`control_plane`], which the tests of the package
+//! `fairlead` use too.
 
+pub mod bench;
 pub mod checks;
 pub mod cli;
 pub mod cluster;
 pub mod conformance;
+pub mod control_plane;
 pub mod dump;
 pub mod load;
 pub mod program;

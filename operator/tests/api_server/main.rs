@@ -2,14 +2,11 @@
 //!
 //! `e2e/cluster/tools.sh` installs what these tests start. Without it they say `SKIP`; in CI they fail then.
 //!
-//! [`harness`] starts etcd and kube-apiserver on the LAN of the lab, [`world`] puts nodes and pods around them.
+//! [`fairlead_e2e::control_plane`] starts etcd and kube-apiserver on the LAN of the lab, [`world`] puts nodes and pods around
+//! them.
 
-mod agent;
-mod client;
-mod harness;
 mod objects;
 mod outage;
 mod start;
-mod tools;
 mod traffic;
 mod world;

@@ -1,9 +1,8 @@
 //! What the tests write into the API server.
 
+use fairlead_e2e::control_plane::User;
 use fairlead_lab::{Addresses, Family, Node, Pod};
 use serde_json::{Value, json};
-
-use crate::harness::User;
 
 /// Port of Services and of their pods, for both protocols.
 pub(crate) const PORT: u16 = 80;

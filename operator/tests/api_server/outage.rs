@@ -4,10 +4,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use fairlead_e2e::control_plane::{Etcd, with_api_server};
 use fairlead_lab::{Answer, Probe, test_name};
 
 use crate::objects::{agent_role, cluster_ips, node, service, slices};
-use crate::tools::{Etcd, with_api_server};
 use crate::world::{API_PORT, Workload, World, probes, wait_until};
 
 /// Between two questions of a load.
@@ -19,10 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(3);
 fn an_api_server_that_restarts_costs_no_connection_and_what_changed_meanwhile_is_followed() {
     with_api_server(test_name!(), Etcd::Current, |tools| {
         let world = World::new(tools);
-        let server = world.store.serve(API_PORT);
+        let server = world.store.serve(API_PORT).unwrap();
         let api = server.client().clone();
-        api.apply_all(&agent_role());
-        api.apply_all(&world.lab.nodes().iter().map(node).collect::<Vec<_>>());
+        api.apply_all(&agent_role()).unwrap();
+        api.apply_all(&world.lab.nodes().iter().map(node).collect::<Vec<_>>())
+            .unwrap();
         let (near, far) = (world.workload(1, "near"), world.workload(2, "far"));
         let [steady, busy, moved, gone, late] = [10, 11, 12, 13, 14].map(cluster_ips);
         let both: [&Workload; 2] = [&near, &far];
@@ -33,8 +34,8 @@ fn an_api_server_that_restarts_costs_no_connection_and_what_changed_meanwhile_is
             ("gone", gone, &both),
         ] {
             let pods: Vec<_> = workloads.iter().map(|workload| &workload.pod).collect();
-            api.apply(&service(name, ips));
-            api.apply_all(&slices(name, &pods));
+            api.apply(&service(name, ips)).unwrap();
+            api.apply_all(&slices(name, &pods)).unwrap();
         }
         let agents = [world.agent(1), world.agent(2)];
         for (ips, workloads) in [(steady, &both[..]), (busy, &both), (moved, &both[..1]), (gone, &both)] {
@@ -67,7 +68,7 @@ fn an_api_server_that_restarts_costs_no_connection_and_what_changed_meanwhile_is
                     }
                     let pods = [&pods[..], &pods[..1], &pods[1..]][round % 3];
                     for slice in slices("busy", pods) {
-                        written[usize::from(api.try_apply(&slice).is_err())] += 1;
+                        written[usize::from(api.apply(&slice).is_err())] += 1;
                     }
                 }
                 written
@@ -75,7 +76,7 @@ fn an_api_server_that_restarts_costs_no_connection_and_what_changed_meanwhile_is
             wait_until("some changes", || {
                 agents[0].metric("fairlead_transactions_total").unwrap() > 10.0
             });
-            server.kill();
+            server.kill().unwrap();
             wait_until("the agents to notice", || {
                 agents
                     .iter()
@@ -84,16 +85,16 @@ fn an_api_server_that_restarts_costs_no_connection_and_what_changed_meanwhile_is
             ask_all("while the API server is away");
 
             // Another API server on the same etcd, which the agents do not know.
-            let other = world.store.serve(API_PORT + 1);
-            other.client().delete(&service("gone", gone));
-            other.client().apply_all(&slices("moved", &[&far.pod]));
-            other.client().apply(&service("late", late));
-            other.client().apply_all(&slices("late", &[&far.pod]));
-            other.kill();
+            let other = world.store.serve(API_PORT + 1).unwrap();
+            other.client().delete(&service("gone", gone)).unwrap();
+            other.client().apply_all(&slices("moved", &[&far.pod])).unwrap();
+            other.client().apply(&service("late", late)).unwrap();
+            other.client().apply_all(&slices("late", &[&far.pod])).unwrap();
+            other.kill().unwrap();
             world.wait_for_servers(moved, &[near]);
             ask_all("before the API server is back");
 
-            let server = world.store.serve(API_PORT);
+            let server = world.store.serve(API_PORT).unwrap();
             for (ips, workload) in [(moved, far), (late, far)] {
                 world.wait_for_servers(ips, &[workload]);
             }
@@ -108,11 +109,11 @@ fn an_api_server_that_restarts_costs_no_connection_and_what_changed_meanwhile_is
                 written > 0 && failed > 0,
                 "{written} changes were written, {failed} met no API server"
             );
-            server.client().apply_all(&slices("busy", &[&far.pod]));
+            server.client().apply_all(&slices("busy", &[&far.pod])).unwrap();
             world.wait_for_servers(busy, &[far]);
             world.wait_for_servers(steady, &both);
             ask_all("after the outage");
-            server.kill();
+            server.kill().unwrap();
         });
 
         for load in loads {

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use fairlead_e2e::control_plane::{Etcd, Proxy, with_api_server};
 use fairlead_lab::{Addresses, Answer, test_name};
 
-use crate::agent::Agent;
 use crate::objects::{agent_role, cluster_ips, node, service, slices};
-use crate::tools::{Etcd, with_api_server};
 use crate::world::{API_PORT, World, probes, wait_until};
 
 #[test]
@@ -29,14 +28,14 @@ fn an_agent_waits_for_its_api_server_and_says_where_it_looks() {
         }
 
         // The rules need the API server's word, so that there is nothing to be seen of a Service yet.
-        let server = world.store.serve(API_PORT);
+        let server = world.store.serve(API_PORT).unwrap();
         let api = server.client();
         let pod = world.workload(2, "pod");
-        api.apply_all(&agent_role());
-        api.apply(&node(world.lab.node(1)));
+        api.apply_all(&agent_role()).unwrap();
+        api.apply(&node(world.lab.node(1))).unwrap();
         let web = cluster_ips(10);
-        api.apply(&service("web", web));
-        api.apply_all(&slices("web", &[&pod.pod]));
+        api.apply(&service("web", web)).unwrap();
+        api.apply_all(&slices("web", &[&pod.pod])).unwrap();
         world.wait_for_servers(web, &[&pod]);
         for agent in &agents {
             wait_until("a healthy agent", || agent.healthz() == Some(200));
@@ -48,14 +47,14 @@ fn an_agent_waits_for_its_api_server_and_says_where_it_looks() {
 fn an_agent_that_restarts_without_its_api_server_leaves_the_rules_in_place() {
     with_api_server(test_name!(), Etcd::Current, |tools| {
         let world = World::new(tools);
-        let server = world.store.serve(API_PORT);
+        let server = world.store.serve(API_PORT).unwrap();
         let api = server.client();
-        api.apply_all(&agent_role());
+        api.apply_all(&agent_role()).unwrap();
         let (near, far) = (world.workload(1, "near"), world.workload(2, "far"));
         let [web, gone] = [10, 11].map(cluster_ips);
         for (name, ips) in [("web", web), ("gone", gone)] {
-            api.apply(&service(name, ips));
-            api.apply_all(&slices(name, &[&near.pod, &far.pod]));
+            api.apply(&service(name, ips)).unwrap();
+            api.apply_all(&slices(name, &[&near.pod, &far.pod])).unwrap();
         }
         let mut agent = world.agent(1);
         let _other = world.agent(2);
@@ -63,16 +62,16 @@ fn an_agent_that_restarts_without_its_api_server_leaves_the_rules_in_place() {
         world.wait_for_servers(gone, &[&near, &far]);
         let load = load(&world, web);
 
-        server.kill();
+        server.kill().unwrap();
         agent.process().kill().unwrap();
         let agent = world.agent(1);
         wait_until("the agent to look for its API server", || retries(&agent).len() >= 3);
         world.wait_for_servers(web, &[&near, &far]);
 
-        let other = world.store.serve(API_PORT + 1);
-        other.client().delete(&service("gone", gone));
-        other.kill();
-        let _server = world.store.serve(API_PORT);
+        let other = world.store.serve(API_PORT + 1).unwrap();
+        other.client().delete(&service("gone", gone)).unwrap();
+        other.kill().unwrap();
+        let _server = world.store.serve(API_PORT).unwrap();
         world.wait_for_answer(gone, &Answer::TimedOut);
         for load in load {
             assert_eq!(load.stop().failures, []);
@@ -88,7 +87,7 @@ fn load(world: &World, service: Addresses) -> Vec<fairlead_lab::Load> {
 }
 
 /// The waits that the agent has announced, in seconds.
-fn retries(agent: &Agent) -> Vec<f64> {
+fn retries(agent: &Proxy) -> Vec<f64> {
     let announced = agent.log_lines("does not answer");
     let waits = announced.iter().filter_map(|line| {
         let wait = line.split_once("retry_in=")?.1.split(' ').next()?;

@@ -4,15 +4,12 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+pub(crate) use fairlead_e2e::control_plane::API_PORT;
+use fairlead_e2e::control_plane::{Proxy, Setup, Store, Tools, User};
 use fairlead_lab::{Addresses, Answer, Family, Lab, Pod, Probe, Protocol, Server, wait_for};
 
-use crate::agent::Agent;
-use crate::harness::{Store, User};
 use crate::objects::{POD_PORT, PORT};
-use crate::tools::Tools;
 
-/// Port of the API server.
-pub(crate) const API_PORT: u16 = 6443;
 /// How long a change may take until packets follow it, on a busy machine.
 pub(crate) const FOLLOWS_WITHIN: Duration = Duration::from_secs(20);
 /// Long enough for an answer in the lab, short enough to wait for one that does not come.
@@ -36,7 +33,7 @@ pub(crate) struct Workload {
 impl World {
     pub(crate) fn new(tools: &Tools) -> Self {
         let lab = Lab::with_nodes(2).unwrap();
-        let store = Store::start(lab.lan(), router(), tools);
+        let store = Store::start(&lab, tools).unwrap();
         let visitor = lab.node(1).add_pod("visitor").unwrap();
         Self { store, visitor, lab }
     }
@@ -48,10 +45,11 @@ impl World {
     }
 
     /// Starts the agent of a node. The second speaks IPv6 with the API server.
-    pub(crate) fn agent(&self, node: u8) -> Agent {
+    pub(crate) fn agent(&self, node: u8) -> Proxy {
         let family = if node == 2 { Family::V6 } else { Family::V4 };
-        let kubeconfig = self.store.kubeconfig(User::Agent, router().of(family), API_PORT);
-        Agent::start(self.lab.node(node), &kubeconfig, self.store.folder())
+        let kubeconfig = self.store.kubeconfig(User::Agent, family, API_PORT).unwrap();
+        let setup = Setup::new(self.lab.node(node), &kubeconfig, self.store.folder());
+        Proxy::start_fairlead(env!("CARGO_BIN_EXE_fairlead").as_ref(), &setup).unwrap()
     }
 
     /// Waits until the Service is answered by exactly these workloads, over both families and protocols.
@@ -93,14 +91,6 @@ impl World {
                 probe.target
             );
         }
-    }
-}
-
-/// The LAN's own addresses, where the API server listens.
-fn router() -> Addresses {
-    Addresses {
-        v4: [172, 30, 0, 1].into(),
-        v6: [0xfd00, 0x172, 0x30, 0, 0, 0, 0, 1].into(),
     }
 }
 

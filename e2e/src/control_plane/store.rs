@@ -1,20 +1,17 @@
-//! etcd and kube-apiserver, started inside a namespace of the lab and killed when they are dropped.
-//!
-//! A [`Store`] is an etcd with the keys and tokens of a cluster; [`Store::serve`] starts an [`ApiServer`] on it, more than one
-//! if need be. Nothing of either is outside of a temporary folder and the namespace, so ports are free and tests do not
-//! meet.
-
 use std::fs::{self, File};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use fairlead_lab::{Addresses, Namespace, Process, wait_for};
+use anyhow::{Context, Result};
+use fairlead_lab::{Addresses, Family, Lab, Namespace, Process, wait_for};
 use tempfile::TempDir;
 
-use crate::client::Client;
-use crate::tools::Tools;
+use super::{Client, Tools};
+
+/// The usual port of an API server. Each on a [`Store`] needs its own.
+pub const API_PORT: u16 = 6443;
 
 /// How long an API server may take to its start, on a busy machine.
 const STARTS_WITHIN: Duration = Duration::from_mins(2);
@@ -22,17 +19,18 @@ const ETCD: &str = "http://127.0.0.1:2379";
 
 /// Who talks to the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum User {
+pub enum User {
     /// May do everything.
     Admin,
-    /// May do what [`crate::objects::agent_role`] says.
+    /// May do nothing by itself: a test binds the role of an agent to its name.
     Agent,
 }
 
 impl User {
     const ALL: [Self; 2] = [Self::Admin, Self::Agent];
 
-    pub(crate) fn name(self) -> &'static str {
+    /// The name that the API server knows.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Admin => "admin",
             Self::Agent => "fairlead-agent",
@@ -52,24 +50,25 @@ impl User {
 }
 
 /// An etcd, and what API servers on it share.
-pub(crate) struct Store {
+#[derive(Debug)]
+pub struct Store {
     namespace: Namespace,
-    addresses: Addresses,
     kube_apiserver: PathBuf,
     folder: TempDir,
     _etcd: Process,
 }
 
 /// A kube-apiserver that runs.
-pub(crate) struct ApiServer {
+#[derive(Debug)]
+pub struct ApiServer {
     process: Process,
     client: Client,
 }
 
 impl Store {
-    /// Starts an empty etcd. API servers will listen on `addresses` of `namespace`.
-    pub(crate) fn start(namespace: &Namespace, addresses: Addresses, tools: &Tools) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    /// Starts an empty etcd. API servers will listen on the addresses of the lab's LAN.
+    pub fn start(lab: &Lab, tools: &Tools) -> Result<Self> {
+        let folder = tempfile::tempdir().context("cannot make a folder for the control plane")?;
         let path = |name: &str| folder.path().join(name);
         let mut command = Command::new(&tools.etcd);
         command
@@ -81,28 +80,30 @@ impl Store {
                 format!("--advertise-client-urls={ETCD}"),
             ])
             .arg("--listen-peer-urls=http://127.0.0.1:2380");
-        let process = spawn(namespace, command, &path("etcd.log"));
+        let process = spawn(lab.lan(), command, &path("etcd.log"))?;
 
-        let signing = rcgen::KeyPair::generate().unwrap();
-        fs::write(path("service-account.key"), signing.serialize_pem()).unwrap();
-        fs::write(path("service-account.pub"), signing.public_key_pem()).unwrap();
-        let names = addresses.both().map(|address| address.to_string());
-        let served = rcgen::generate_simple_self_signed(names).unwrap();
-        fs::write(path("server.crt"), served.cert.pem()).unwrap();
-        fs::write(path("server.key"), served.signing_key.serialize_pem()).unwrap();
+        let write = |name: &str, text: String| {
+            fs::write(path(name), text).with_context(|| format!("cannot write {}", path(name).display()))
+        };
+        let signing = rcgen::KeyPair::generate().context("cannot make a key")?;
+        write("service-account.key", signing.serialize_pem())?;
+        write("service-account.pub", signing.public_key_pem())?;
+        let names = router().both().map(|address| address.to_string());
+        let served = rcgen::generate_simple_self_signed(names).context("cannot make a certificate")?;
+        write("server.crt", served.cert.pem())?;
+        write("server.key", served.signing_key.serialize_pem())?;
         let tokens = User::ALL.map(|user| format!("{},{1},{1},{2}\n", user.token(), user.name(), user.group()));
-        fs::write(path("tokens.csv"), tokens.concat()).unwrap();
-        Self {
-            namespace: namespace.clone(),
-            addresses,
+        write("tokens.csv", tokens.concat())?;
+        Ok(Self {
+            namespace: lab.lan().clone(),
             kube_apiserver: tools.kube_apiserver.clone(),
             folder,
             _etcd: process,
-        }
+        })
     }
 
     /// Starts an API server on this port, and waits until it is ready.
-    pub(crate) fn serve(&self, port: u16) -> ApiServer {
+    pub fn serve(&self, port: u16) -> Result<ApiServer> {
         let path = |name: &str| self.folder.path().join(name).display().to_string();
         let log = self.folder.path().join(format!("kube-apiserver-{port}.log"));
         let mut command = Command::new(&self.kube_apiserver);
@@ -111,7 +112,7 @@ impl Store {
             // Both families: Go binds `::` for IPv4 too.
             .args([
                 "--bind-address=::".to_owned(),
-                format!("--advertise-address={}", self.addresses.v4),
+                format!("--advertise-address={}", router().v4),
             ])
             .arg(format!("--tls-cert-file={}", path("server.crt")))
             .arg(format!("--tls-private-key-file={}", path("server.key")))
@@ -130,26 +131,23 @@ impl Store {
             // Without fairness and with high limits, thousands of objects are created as fast as it can.
             .args(["--enable-priority-and-fairness=false", "--max-requests-inflight=2000"])
             .arg("--max-mutating-requests-inflight=1000");
-        let mut process = spawn(&self.namespace, command, &log);
-        let client = Client::new(
-            &self.namespace,
-            &self.kubeconfig(User::Admin, self.addresses.v4.into(), port),
-        );
-        let ready = wait_for(STARTS_WITHIN, "kube-apiserver to be ready", || {
-            if let Some(status) = process.status().unwrap() {
-                panic!("kube-apiserver ended ({status}): {}", last_lines(&log));
-            }
-            client.is_ready().then_some(())
+        let mut process = spawn(&self.namespace, command, &log)?;
+        let client = Client::new(&self.namespace, &self.kubeconfig(User::Admin, Family::V4, port)?)?;
+        let ready = wait_for(STARTS_WITHIN, "kube-apiserver to be ready", || match process.status() {
+            Ok(None) => client.is_ready().then_some(Ok(())),
+            Ok(Some(status)) => Some(Err(anyhow::anyhow!("kube-apiserver ended ({status})"))),
+            Err(error) => Some(Err(error.into())),
         });
-        if let Err(error) = ready {
-            panic!("{error}: {}", last_lines(&log));
-        }
-        ApiServer { process, client }
+        ready
+            .map_err(anyhow::Error::from)
+            .flatten()
+            .with_context(|| last_lines(&log))?;
+        Ok(ApiServer { process, client })
     }
 
-    /// A kubeconfig for an API server on this address and port, whether it runs or not.
-    pub(crate) fn kubeconfig(&self, user: User, address: IpAddr, port: u16) -> PathBuf {
-        let server = SocketAddr::new(address, port);
+    /// A kubeconfig for an API server on this port, whether it runs or not, over IPv4 or IPv6.
+    pub fn kubeconfig(&self, user: User, family: Family, port: u16) -> Result<PathBuf> {
+        let server = SocketAddr::new(router().of(family), port);
         let name = user.name();
         let file = self
             .folder
@@ -166,35 +164,42 @@ impl Store {
             certificate.display(),
             user.token(),
         );
-        fs::write(&file, text).unwrap();
-        file
+        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+        Ok(file)
     }
 
     /// A folder for logs and such.
-    pub(crate) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 }
 
 impl ApiServer {
     /// The administrator's client.
-    pub(crate) fn client(&self) -> &Client {
+    pub fn client(&self) -> &Client {
         &self.client
     }
 
     /// Ends it as a power cut would.
-    pub(crate) fn kill(mut self) {
-        self.process.kill().unwrap();
+    pub fn kill(mut self) -> Result<()> {
+        self.process.kill()?;
+        Ok(())
     }
 }
 
-fn spawn(namespace: &Namespace, mut command: Command, log: &Path) -> Process {
-    let file = File::create(log).unwrap();
-    command
-        .stdin(Stdio::null())
-        .stdout(file.try_clone().unwrap())
-        .stderr(file);
-    namespace.spawn(command).unwrap()
+/// The LAN's own addresses, where API servers listen.
+fn router() -> Addresses {
+    Addresses {
+        v4: [172, 30, 0, 1].into(),
+        v6: [0xfd00, 0x172, 0x30, 0, 0, 0, 0, 1].into(),
+    }
+}
+
+fn spawn(namespace: &Namespace, mut command: Command, log: &Path) -> Result<Process> {
+    let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+    let also = file.try_clone().context("cannot share a file")?;
+    command.stdin(Stdio::null()).stdout(also).stderr(file);
+    Ok(namespace.spawn(command)?)
 }
 
 fn last_lines(log: &Path) -> String {
