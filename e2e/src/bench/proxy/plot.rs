@@ -6,7 +6,7 @@
 mod axis;
 mod canvas;
 
-use super::report::{Changes, Comparison, Figures, Outcome, Report};
+use super::report::{Changes, Comparison, Figures, Report};
 use axis::{Axis, Unit};
 use canvas::{Anchor, Canvas, Point, Rectangle};
 
@@ -17,7 +17,7 @@ const PALE: &str = "#59636e";
 const GRID: &str = "#e4e7eb";
 
 /// Size of a panel's plot, and where the first begins. The next is a step away.
-const PANEL: (f64, f64) = (300.0, 232.0);
+const PANEL: (f64, f64) = (290.0, 232.0);
 const FIRST: (f64, f64) = (72.0, 112.0);
 const STEP: (f64, f64) = (440.0, 320.0);
 const LABEL_SIZE: f64 = 11.5;
@@ -51,13 +51,13 @@ const PROGRAMS: [Program; 2] = [
 ];
 
 /// One cost of one cluster.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Value {
     at: f64,
     /// The p99 where there is one.
     up_to: Option<f64>,
-    /// It was not done: the real value is higher.
-    is_more: bool,
+    /// That it was not done: the real value is higher than this.
+    more_than: Option<String>,
 }
 
 struct Panel {
@@ -70,7 +70,7 @@ fn done(at: f64) -> Value {
     Value {
         at,
         up_to: None,
-        is_more: false,
+        more_than: None,
     }
 }
 
@@ -84,7 +84,7 @@ const PANELS: [Panel; 4] = [
         unit: Unit::Seconds,
         value: |figures| {
             Some(Value {
-                is_more: matches!(figures.start, Outcome::LongerThan(_)),
+                more_than: figures.is_unfinished().then(|| figures.start.to_string()),
                 ..done(figures.start.so_far().0)
             })
         },
@@ -109,7 +109,7 @@ const PANELS: [Panel; 4] = [
         unit: Unit::Mebibytes,
         value: |figures| {
             Some(Value {
-                is_more: matches!(figures.start, Outcome::LongerThan(_)),
+                more_than: figures.is_unfinished().then(|| format!("> {}", figures.memory)),
                 ..done(figures.memory.0)
             })
         },
@@ -206,7 +206,7 @@ fn draw_panel(canvas: &mut Canvas, panel: &Panel, area: Rectangle, comparisons: 
                 canvas.whisker(at, top, program.colour);
                 taken.push(Rectangle::around(at, 5.0).including(top));
             }
-            if value.is_more {
+            if value.more_than.is_some() {
                 canvas.arrow_up(at, program.colour);
             }
             let is_filled = comparison.size.endpoints == ENDPOINTS;
@@ -219,10 +219,9 @@ fn draw_panel(canvas: &mut Canvas, panel: &Panel, area: Rectangle, comparisons: 
         for (comparison, value) in values(program) {
             if comparison.size.endpoints != ENDPOINTS {
                 let size = comparison.size;
-                let text = if value.is_more {
-                    format!("{size} not done in time")
-                } else {
-                    size.to_string()
+                let text = match value.more_than {
+                    None => size.to_string(),
+                    Some(more_than) => format!("{size}: {more_than}"),
                 };
                 let at = place(comparison, value.at);
                 let room = Rectangle {
@@ -329,7 +328,7 @@ mod tests {
             ">10,000</text>",
             ">10 s</text>",
             ">5,000 × 50</text>",
-            ">5,000 × 50 not done in time</text>",
+            ">5,000 × 50: &gt; 10 min</text>",
             ">Fairlead</text>",
         ] {
             assert!(picture.contains(text), "{text}");

@@ -120,11 +120,13 @@ impl Report {
 }
 
 impl Figures {
+    /// Whether the first sync was not done within the limit.
+    pub(super) fn is_unfinished(&self) -> bool {
+        matches!(self.start, Outcome::LongerThan(_))
+    }
+
     fn cells(&self) -> [String; 7] {
-        let more = match self.start {
-            Outcome::Took(_) => "",
-            Outcome::LongerThan(_) => "> ",
-        };
+        let more = if self.is_unfinished() { "> " } else { "" };
         let of_changes = |figure: fn(&Changes) -> Seconds| match &self.changes {
             Some(changes) => figure(changes).to_string(),
             None => "–".to_owned(),
@@ -145,18 +147,18 @@ impl Comparison {
     /// How many times more kube-proxy needs, at least where it was not done.
     fn ratios(&self) -> [Option<Ratio>; 7] {
         let (theirs, ours) = (&self.kube_proxy, &self.fairlead);
-        let is_done = matches!((theirs.start, ours.start), (Outcome::Took(_), Outcome::Took(_)));
+        let at_least = theirs.is_unfinished();
         let ratio = |theirs: f64, ours: f64| {
             Some(Ratio {
                 times: theirs / ours,
-                at_least: !is_done,
+                at_least,
             })
         };
         let of_changes = |figure: fn(&Changes) -> Seconds| {
             let (theirs, ours) = (theirs.changes.as_ref()?, ours.changes.as_ref()?);
             ratio(figure(theirs).0, figure(ours).0)
         };
-        if matches!(ours.start, Outcome::LongerThan(_)) {
+        if ours.is_unfinished() {
             return [None; 7];
         }
         [

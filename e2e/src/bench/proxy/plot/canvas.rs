@@ -102,30 +102,19 @@ pub(super) fn text_covers(at: Point, anchor: Anchor, text: &str, size: f64) -> R
 /// A place for a label near its marker: within `area`, and free of what is taken, if there is one.
 pub(super) fn find_room(marker: Point, text: &str, size: f64, area: Rectangle, taken: &[Rectangle]) -> Label {
     let Point { x, y } = marker;
+    let (above, level, below) = (y - GAP, y + size * 0.3, y + GAP + size * 0.8);
+    let (left, right) = (x - GAP, x + GAP);
     let candidates = [
-        (Point { x, y: y - GAP }, Anchor::Middle),
-        (
-            Point {
-                x,
-                y: y + GAP + size * 0.8,
-            },
-            Anchor::Middle,
-        ),
-        (
-            Point {
-                x: x + GAP,
-                y: y + size * 0.3,
-            },
-            Anchor::Start,
-        ),
-        (
-            Point {
-                x: x - GAP,
-                y: y + size * 0.3,
-            },
-            Anchor::End,
-        ),
+        (x, above, Anchor::Middle),
+        (x, below, Anchor::Middle),
+        (right, level, Anchor::Start),
+        (left, level, Anchor::End),
+        (right, above, Anchor::Start),
+        (left, above, Anchor::End),
+        (right, below, Anchor::Start),
+        (left, below, Anchor::End),
     ]
+    .map(|(x, y, anchor)| (Point { x, y }, anchor))
     .map(|(at, anchor)| Label {
         at,
         anchor,
