@@ -2,7 +2,7 @@
 //!
 //! [`proxy`] compares the agent with the real kube-proxy, [`agent`] looks closer at the agent alone. Both create a
 //! [`cluster::Cluster`] on a [control plane](crate::control_plane), print Markdown, and measure a release build of the agent, which
-//! they make first. CPU time and memory are the kernel's own account of a process and its children ([`usage`]).
+//! they make first. CPU time and memory are the kernel's own account of a process and its children (`usage`).
 
 pub mod agent;
 pub mod cluster;
