@@ -105,12 +105,19 @@ runc() {
 
 # build PROGRAM VERSION COMMAND...: runs the command, which puts the program into $TOOLS, unless this version is there.
 build() {
-  local program=$1 version=$2 began=$SECONDS; shift 2
+  local program=$1 version=$2 began=$SECONDS lock; shift 2
   [[ -x $TOOLS/$program && $(cat "$STAMPS/$program" 2>/dev/null) == "$version" ]] && return
-  "$@"
-  [[ -x $TOOLS/$program ]] || return 0
-  echo "$version" >"$STAMPS/$program"
-  echo "built $program $version in $((SECONDS - began)) s" >&2
+  # Somebody else may be building it.
+  exec {lock}>"$STAMPS/.lock"
+  flock "$lock"
+  if [[ ! -x $TOOLS/$program || $(cat "$STAMPS/$program" 2>/dev/null) != "$version" ]]; then
+    "$@"
+    if [[ -x $TOOLS/$program ]]; then
+      echo "$version" >"$STAMPS/$program"
+      echo "built $program $version in $((SECONDS - began)) s" >&2
+    fi
+  fi
+  exec {lock}>&-
 }
 
 # What is known to be built, and how.
@@ -149,7 +156,6 @@ cni_plugin() {
 
 command -v go >/dev/null || die "Go is missing: https://go.dev/dl"
 export CGO_ENABLED=0
-exclusively tools
 [[ $# -gt 0 ]] || set -- api-server
 for argument; do
   # shellcheck disable=SC2086  # a list

@@ -32,6 +32,9 @@ enum Command {
         /// The kube-proxy that kubeadm installs.
         #[arg(long, value_enum, default_value = "none")]
         kube_proxy: KubeProxy,
+        /// Remove a cluster of this name that is there, instead of leaving it as it is.
+        #[arg(long)]
+        fresh: bool,
     },
     /// Remove the cluster
     Down,
@@ -73,8 +76,12 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         let cluster = Cluster::named(&self.cluster);
         match self.command {
-            Command::Up { family, kube_proxy } => {
-                cluster.up(family, kube_proxy)?;
+            Command::Up {
+                family,
+                kube_proxy,
+                fresh,
+            } => {
+                cluster.up(family, kube_proxy, fresh)?;
                 println!("{}", cluster.kubeconfig().display());
                 Ok(())
             }

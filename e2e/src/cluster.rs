@@ -115,8 +115,9 @@ impl Cluster {
         names.is_ok_and(|names| names.lines().any(|name| name == self.name)) && self.kubeconfig().is_file()
     }
 
-    /// Brings it up, with everything that it needs and the machine lacks. One that is there is left as it is.
-    pub fn up(&self, family: IpFamily, kube_proxy: KubeProxy) -> anyhow::Result<()> {
+    /// Brings it up, with everything that it needs and the machine lacks. One that is there is left as it is, unless a fresh
+    /// one is wanted.
+    pub fn up(&self, family: IpFamily, kube_proxy: KubeProxy, is_fresh: bool) -> anyhow::Result<()> {
         let script = |name: &str| Program::new(repository().join("e2e/cluster").join(name).to_string_lossy());
         ensure!(
             script("docker.sh").within(BUILD_LIMIT).show()?,
@@ -124,7 +125,9 @@ impl Cluster {
         );
         let tools = script("tools.sh").args(["kind", "kubectl", "helm"]).within(BUILD_LIMIT);
         tools.run().context("cannot build kind, kubectl and helm")?;
-        if self.exists() {
+        if is_fresh {
+            self.down()?;
+        } else if self.exists() {
             return Ok(());
         }
         let image = match ordinary_image() {
