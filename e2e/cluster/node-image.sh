@@ -123,10 +123,12 @@ control_plane_images() {
   done
 }
 
-# test_image NAME: the reference that Kubernetes' tests ask for.
+# test_image NAME: the references that Kubernetes' tests ask for.
 test_image() {
-  sed -n 's/.*Config{list.PromoterE2eRegistry, "'"$1"'", "\(.*\)"}.*/\1/p' "$KUBERNETES/test/utils/image/manifest.go" |
-    sort -V | sed "s#^#registry.k8s.io/e2e-test-images/$1:#"
+  sed -nE \
+    -e 's#.*Config\{list.PromoterE2eRegistry, "('"$1"')", "(.*)"\}.*#registry.k8s.io/e2e-test-images/\1:\2#p' \
+    -e 's#.*Config\{list.BuildImageRegistry, "('"$1"')", "(.*)"\}.*#registry.k8s.io/build-image/\1:\2#p' \
+    "$KUBERNETES/test/utils/image/manifest.go"
 }
 
 # One root file system with all programs serves as every image but busybox, and as kube-proxy's: a layer that is the same
@@ -141,7 +143,7 @@ test_images() {
   mkdir "$STAGE/uploads"
   ln -s agnhost "$STAGE/agnhost-2"
   import "$rich" "$base" --change "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-  for name in agnhost glibc-dns-testing nginx regression-issue-74839; do
+  for name in agnhost distroless-iptables glibc-dns-testing nginx regression-issue-74839; do
     mapfile -t references < <(test_image "$name")
     for version in "${references[@]}"; do
       DOCKER_BUILDKIT=0 docker build -q -t "$version" - >/dev/null 2>&1 <<DOCKERFILE
