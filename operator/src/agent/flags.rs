@@ -1,5 +1,7 @@
 //! The flags of `fairlead agent`.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -23,6 +25,21 @@ pub struct AgentFlags {
     /// conntrack's settings.
     #[command(flatten)]
     pub conntrack: ConntrackFlags,
+    /// Where the kernel's settings are written; elsewhere than /proc/sys in a container, which has that read-only
+    #[arg(long, value_name = "PATH", default_value = "/proc/sys")]
+    pub proc_sys: PathBuf,
+    /// Remove what kube-proxy left behind (nftables, iptables, ipvs) once our rules are in place and no kube-proxy answers on
+    /// this node any more
+    #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", conflicts_with = "once")]
+    pub replace_kube_proxy: bool,
+    /// Where a kube-proxy that runs on this node answers HTTP, for `--replace-kube-proxy`: its healthz or metrics addresses
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        value_delimiter = ',',
+        default_values = ["127.0.0.1:10256", "[::1]:10256", "127.0.0.1:10249", "[::1]:10249"],
+    )]
+    pub kube_proxy_healthz_address: Vec<SocketAddr>,
     /// Write the rules once and end; they stay in place.
     #[arg(long)]
     pub once: bool,
@@ -69,6 +86,9 @@ impl AgentFlags {
             "syncPeriod": self.sync_period.to_string(),
             "healthzBindAddress": self.servers.healthz_bind_address.to_string(),
             "metricsBindAddress": self.servers.metrics_bind_address.to_string(),
+            "probeBindAddress": self.servers.probe_bind_address.to_string(),
+            "procSys": self.proc_sys,
+            "replaceKubeProxy": self.replace_kube_proxy,
             "tableOwnership": format!("{:?}", self.table),
             "mode": "nftables",
         }})

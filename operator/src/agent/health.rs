@@ -4,6 +4,7 @@
 //! succeeded, even if that never happens. Here an update that waits too long is unhealthy whether or not one succeeded
 //! before, since a node without rules must not be sent traffic.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -114,6 +115,34 @@ pub struct Health {
     last_synced: Option<Moment>,
     oldest_pending: Option<Moment>,
     is_node_eligible: bool,
+    obstacles: BTreeMap<Obstacle, String>,
+}
+
+/// Where something stands in the way of the next commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Obstacle {
+    /// What Services there are is not known.
+    Source,
+    /// The rules cannot be made or written.
+    Rules,
+}
+
+/// Why the node's rules are not to be relied on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotReady {
+    /// How long the oldest change has waited; nothing while nothing was ever committed.
+    late: Option<Duration>,
+    obstacles: Vec<String>,
+}
+
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.late {
+            None => f.write_str("no rules are committed yet")?,
+            Some(late) => write!(f, "a change has waited for {} s", late.as_secs())?,
+        }
+        self.obstacles.iter().try_for_each(|obstacle| write!(f, ": {obstacle}"))
+    }
 }
 
 impl Health {
@@ -124,6 +153,7 @@ impl Health {
             last_synced: None,
             oldest_pending: None,
             is_node_eligible: true,
+            obstacles: BTreeMap::new(),
         }
     }
 
@@ -137,6 +167,29 @@ impl Health {
     pub fn synced(&mut self, now: Moment, pending_since: Option<Moment>) {
         self.last_synced = Some(now);
         self.oldest_pending = pending_since;
+        self.obstacles.remove(&Obstacle::Rules);
+    }
+
+    /// What stands in the way of the next commit, or that nothing does.
+    pub fn set_obstacle(&mut self, at: Obstacle, what: Option<String>) {
+        match what {
+            Some(what) => drop(self.obstacles.insert(at, what)),
+            None => drop(self.obstacles.remove(&at)),
+        }
+    }
+
+    /// Whether the node's rules are there and up to date. Unlike the probes it does not hold before the first commit.
+    /// A source that is away afterwards does not matter: the rules are what was known.
+    pub fn readiness(&self, now: Moment) -> Result<(), NotReady> {
+        let waited = |since: Moment| now.since_start.saturating_sub(since.since_start);
+        let late = self.oldest_pending.map(waited).filter(|late| *late >= self.timeout);
+        if self.last_synced.is_some() && late.is_none() {
+            return Ok(());
+        }
+        Err(NotReady {
+            late: late.filter(|_| self.last_synced.is_some()),
+            obstacles: self.obstacles.values().cloned().collect(),
+        })
     }
 
     /// The own Node was seen, with or without a sign that it is going away.
@@ -194,6 +247,17 @@ impl SharedHealth {
     /// See [`Health::node_seen`].
     pub fn node_seen(&self, is_eligible: bool) {
         self.with(|health| health.node_seen(is_eligible));
+    }
+
+    /// See [`Health::set_obstacle`].
+    pub fn set_obstacle(&self, at: Obstacle, what: Option<String>) {
+        self.with(|health| health.set_obstacle(at, what));
+    }
+
+    /// See [`Health::readiness`].
+    pub fn readiness(&self) -> Result<(), NotReady> {
+        let now = self.clock.now();
+        self.with(|health| health.readiness(now))
     }
 
     /// See [`Health::report`].
@@ -271,6 +335,32 @@ mod tests {
             body.starts_with(r#"{"lastUpdated": "0001-01-01 00:00:00 +0000 UTC","#),
             "{body}"
         );
+    }
+
+    #[test]
+    fn it_is_ready_from_the_first_commit_on_unless_a_change_is_late() {
+        let mut health = Health::new(PERIOD);
+        let not_ready = |health: &Health, now| health.readiness(at(now)).unwrap_err().to_string();
+        assert_eq!(not_ready(&health, 1), "no rules are committed yet");
+        health.set_obstacle(Obstacle::Rules, Some("waiting for lists".to_owned()));
+        health.set_obstacle(
+            Obstacle::Source,
+            Some("https://[::1]:1/: connection refused".to_owned()),
+        );
+        assert_eq!(
+            not_ready(&health, 100),
+            "no rules are committed yet: https://[::1]:1/: connection refused: waiting for lists"
+        );
+        health.set_obstacle(Obstacle::Source, None);
+        health.synced(at(101), None);
+        assert_eq!(health.readiness(at(1000)), Ok(()));
+        health.queued(at(1000));
+        health.set_obstacle(Obstacle::Rules, Some("no memory".to_owned()));
+        assert_eq!(health.readiness(at(1059)), Ok(()));
+        assert_eq!(not_ready(&health, 1060), "a change has waited for 60 s: no memory");
+        health.node_seen(false);
+        health.synced(at(1061), None);
+        assert_eq!(health.readiness(at(1061)), Ok(()), "a leaving node still serves");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow, bail};
@@ -13,20 +14,21 @@ use fairlead_model::{Change, Family, ServiceName};
 use kube::runtime::events::Recorder;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::{JoinSet, block_in_place, spawn_blocking};
+use tokio::sync::Notify;
+use tokio::task::{JoinSet, block_in_place};
 use tokio::time::sleep_until;
 
 use super::conntrack::CleanUp;
 use super::flags::AgentFlags;
-use super::health::{Clock, Health, SharedHealth};
+use super::health::{Clock, Health, Obstacle, SharedHealth};
 use super::health_check_node_port::{HealthCheckServers, ListenAddresses, publish, recorder};
 use super::metrics::{Commit, Extent, Metrics, Synced};
-use super::server::{self, BindError, healthz_router, metrics_router};
+use super::replace;
+use super::server::{self, BindError, healthz_router, metrics_router, probe_router};
 use super::sysctl::Sysctls;
 use super::tally::Tally;
 use crate::addresses;
 use crate::chain::Chain;
-use crate::cleanup;
 use crate::source::{self, IfMissing, Source, SourceOptions, SourceSpec};
 use crate::sys::wait_for_readable;
 use crate::view::{Refreshed, View};
@@ -81,6 +83,7 @@ struct Agent {
     /// so nobody does before the first commit, the largest.
     monitor: Option<AsyncFd<Monitor>>,
     address_monitor: AsyncFd<AddressMonitor>,
+    has_set_sysctls: bool,
     servers: JoinSet<Result<Infallible, BindError>>,
     health: SharedHealth,
     metrics: Metrics,
@@ -95,6 +98,8 @@ struct Agent {
     /// A foreign change that is looked at later, since the last one was only just mended.
     heal: Option<(Instant, &'static str)>,
     last_heal: Option<Instant>,
+    /// Told of each full sync that may have left rules of a kube-proxy in place; who listens ends with the servers.
+    full_sync: Arc<Notify>,
     /// Events on their way to the API server.
     events: JoinSet<()>,
     started: SystemTime,
@@ -115,22 +120,6 @@ struct Retry {
     wait: Duration,
 }
 
-/// What kube-proxy left behind keeps intercepting connections, so it must be said.
-async fn warn_of_kube_proxy() {
-    // It runs programs: iptables tells of its rules itself.
-    match spawn_blocking(cleanup::detect).await {
-        Ok(found) if !found.is_empty() => {
-            let found = found.join(", ");
-            tracing::warn!(
-                found,
-                "kube-proxy's rules are in place and come first; remove them: fairlead cleanup --kube-proxy"
-            );
-        }
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "cannot look for kube-proxy's rules"),
-    }
-}
-
 /// Waits for a foreign change of `nf_tables`; for ever while nobody listens. Cancel-safe: nothing is read before the wait ends.
 async fn foreign_activity(monitor: &mut Option<AsyncFd<Monitor>>) -> std::io::Result<Result<Activity, NetlinkError>> {
     let Some(monitor) = monitor else {
@@ -146,9 +135,8 @@ impl Agent {
     async fn start(flags: AgentFlags) -> anyhow::Result<Self> {
         let view = View::new(flags.node.clone());
         tracing::info!(version = env!("CARGO_PKG_VERSION"), node = %view.node_name(), source = %flags.node.source, "agent starts");
-        if !flags.once {
-            Sysctls::default().apply_or_warn(&flags.conntrack);
-            warn_of_kube_proxy().await;
+        if !flags.once && !flags.replace_kube_proxy {
+            replace::warn().await;
         }
         let options = SourceOptions {
             node_name: view.node_name().clone(),
@@ -171,6 +159,7 @@ impl Agent {
             dataplane,
             monitor: None,
             address_monitor: wait_for_readable(address_monitor).context("cannot wait for changes of addresses")?,
+            has_set_sysctls: false,
             servers: JoinSet::new(),
             checks: HealthCheckServers::new(health.clone()),
             health,
@@ -183,6 +172,7 @@ impl Agent {
             retry: None,
             heal: None,
             last_heal: None,
+            full_sync: Arc::new(Notify::new()),
             events: JoinSet::new(),
             started: SystemTime::now(),
             flags,
@@ -205,6 +195,14 @@ impl Agent {
             .spawn(server::run("healthz", flags.healthz_bind_address, on_failure, healthz));
         self.servers
             .spawn(server::run("metrics", flags.metrics_bind_address, on_failure, metrics));
+        let probes = probe_router(self.health.clone());
+        self.servers
+            .spawn(server::run("probes", flags.probe_bind_address, on_failure, probes));
+        if self.flags.replace_kube_proxy {
+            let (full_sync, addresses) = (self.full_sync.clone(), self.flags.kube_proxy_healthz_address.clone());
+            self.servers
+                .spawn(async move { Ok(replace::run(full_sync, addresses).await) });
+        }
     }
 
     /// Waits for something to happen, and deals with it.
@@ -240,8 +238,9 @@ impl Agent {
                 Err(error) => return Err(anyhow!(error).context("a server ended")),
             },
             Ok(()) = self.source.problems.changed() => {
-                let problems = self.source.problems.borrow_and_update().current.len();
-                self.metrics.source_problems(problems);
+                let problems = self.source.problems.borrow_and_update();
+                self.metrics.source_problems(problems.current.len());
+                self.health.set_obstacle(Obstacle::Source, problems.trouble());
             }
             () = self.clean_up.finished() => {}
             Some(_) = self.events.join_next() => {}
@@ -272,7 +271,10 @@ impl Agent {
             }
             self.view.absorb(change);
         }
-        self.health.queued();
+        // Before that nothing can be written, and starting again would not help.
+        if self.view.cluster().is_complete() {
+            self.health.queued();
+        }
         self.metrics.sync_queued(SystemTime::now());
     }
 
@@ -358,7 +360,11 @@ impl Agent {
             })
         });
         let touched = match refreshed {
-            Ok(Refreshed::Incomplete) => return Ok(Turn::Next),
+            Ok(Refreshed::Incomplete) => {
+                let waiting = "not everything has been listed yet".to_owned();
+                self.health.set_obstacle(Obstacle::Rules, Some(waiting));
+                return Ok(Turn::Next);
+            }
             Ok(Refreshed::Everything) => {
                 self.pending.full.get_or_insert("start");
                 self.view
@@ -373,6 +379,7 @@ impl Agent {
                     bail!(error);
                 }
                 tracing::debug!(%error, "waiting");
+                self.health.set_obstacle(Obstacle::Rules, Some(error.to_string()));
                 return Ok(Turn::Next);
             }
         };
@@ -411,6 +418,8 @@ impl Agent {
             Err(error) if self.flags.once => Err(anyhow!(error).context("cannot write the rules")),
             Err(error) => {
                 self.metrics.sync_failed();
+                let obstacle = format!("cannot write the rules: {}", Chain(&error));
+                self.health.set_obstacle(Obstacle::Rules, Some(obstacle));
                 let is_owned = matches!(error, NetlinkError::OwnedByAnother { .. });
                 let longest = if is_owned {
                     TAKE_OVER_RETRY
@@ -439,6 +448,9 @@ impl Agent {
         let is_changed = report.bytes > 0;
         if let Some(reason) = pending.full {
             self.next_full_sync = Instant::now() + FULL_SYNC;
+            if matches!(reason, "start" | "periodic") {
+                self.full_sync.notify_one();
+            }
             if matches!(reason, "changed" | "deleted" | "overrun" | "periodic") {
                 self.last_heal = Some(Instant::now());
                 if is_changed {
@@ -463,6 +475,10 @@ impl Agent {
             );
         }
         self.listen();
+        if !self.flags.once && !std::mem::replace(&mut self.has_set_sysctls, true) {
+            // Not earlier: the kernel has these settings once something tracks connections, and our rules may be the first.
+            block_in_place(|| Sysctls::new(&self.flags.proc_sys).apply_or_warn(&self.flags.conntrack));
+        }
         self.report(began, report, &pending);
         self.tally.show(&self.metrics);
         self.sync_health_checks().await;

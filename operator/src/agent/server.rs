@@ -1,4 +1,5 @@
-//! The agent's two HTTP servers: the one that load balancers and the kubelet probe, and the one for operators' eyes.
+//! The agent's HTTP servers: the one that load balancers and the kubelet probe, and the one for operators' eyes, both at
+//! kube-proxy's addresses; and one for probes alone, which never meets a kube-proxy that still has those.
 
 use std::convert::Infallible;
 use std::fmt::{self, Write as _};
@@ -9,8 +10,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS};
-use axum::response::IntoResponse;
+use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, SERVER, X_CONTENT_TYPE_OPTIONS};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use tokio::net::TcpListener;
 use tokio::time::sleep;
@@ -25,6 +27,8 @@ const BIND_RETRY: Duration = Duration::from_secs(5);
 const HEALTHZ_PORT: u16 = 10256;
 /// The port of `--metrics-bind-address` where it names none.
 const METRICS_PORT: u16 = 10249;
+/// The port of `--probe-bind-address` where it names none.
+const PROBE_PORT: u16 = 10269;
 /// What `/proxyMode` says.
 const PROXY_MODE: &str = "nftables";
 
@@ -75,7 +79,7 @@ impl fmt::Display for BindAddress {
     }
 }
 
-/// The flags of the servers, in kube-proxy's names.
+/// The flags of the servers, those that kube-proxy has too in its names.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ServerFlags {
     /// Address and port of the server for health checks; empty for none
@@ -94,6 +98,16 @@ pub struct ServerFlags {
         value_parser = |text: &str| BindAddress::parse(text, METRICS_PORT),
     )]
     pub metrics_bind_address: BindAddress,
+    /// Address and port of a server for this agent's own probes, `/livez` and `/readyz`; none by default. While a kube-proxy
+    /// still runs, probes at the other two addresses would be answered by it
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        default_value_t = BindAddress(None),
+        hide_default_value = true,
+        value_parser = |text: &str| BindAddress::parse(text, PROBE_PORT),
+    )]
+    pub probe_bind_address: BindAddress,
     /// End the agent when one of these addresses is taken, instead of trying again
     #[arg(long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true")]
     pub bind_address_hard_fail: bool,
@@ -142,7 +156,17 @@ pub async fn run(
     };
     let listener = acquire(server, address, on_failure, BIND_RETRY).await?;
     tracing::info!(server, %address, "listening");
-    Ok(serve(listener, router).await)
+    Ok(serve(listener, router.layer(map_response(name_server))).await)
+}
+
+/// The value of the header `Server`, which tells our answers from those of a kube-proxy at the same address.
+pub(super) const SERVER_NAME: &str = "fairlead";
+
+async fn name_server(mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .insert(SERVER, HeaderValue::from_static(SERVER_NAME));
+    response
 }
 
 async fn acquire(
@@ -187,6 +211,30 @@ pub fn healthz_router(health: SharedHealth, metrics: Metrics) -> Router {
     Router::new()
         .route("/healthz", any(answer(Probe::Healthz)))
         .route("/livez", any(answer(Probe::Livez)))
+}
+
+/// `/livez`, and `/readyz` with the reason if it is not ready.
+pub fn probe_router(health: SharedHealth) -> Router {
+    let live = health.clone();
+    Router::new()
+        .route(
+            "/livez",
+            any(move || {
+                let report = live.report(Probe::Livez);
+                let status = StatusCode::from_u16(report.status()).expect("200 and 503 are statuses");
+                std::future::ready((status, content(JSON), report.body()))
+            }),
+        )
+        .route(
+            "/readyz",
+            any(move || {
+                let (status, text) = match health.readiness() {
+                    Ok(()) => (StatusCode::OK, "ok".to_owned()),
+                    Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, reason.to_string()),
+                };
+                std::future::ready((status, content(PLAIN_TEXT), text))
+            }),
+        )
 }
 
 /// `/metrics`, `/metrics/slis`, `/healthz` and `/livez` in the sense of the kubelet, `/proxyMode`, and `/configz` with

@@ -8,7 +8,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::go_duration::GoDuration;
@@ -48,7 +48,7 @@ pub enum Setting {
     /// Connections tracked at most.
     Max,
     /// Buckets of the connection table.
-    Hashsize,
+    Buckets,
     /// See [`ConntrackFlags::conntrack_tcp_timeout_established`].
     TcpTimeoutEstablished,
     /// See [`ConntrackFlags::conntrack_tcp_timeout_close_wait`].
@@ -62,17 +62,17 @@ pub enum Setting {
 }
 
 impl Setting {
-    /// The file that holds it, from the root of the file system.
+    /// The file that holds it, below `/proc/sys`.
     pub fn path(self) -> &'static str {
         match self {
-            Self::Max => "proc/sys/net/netfilter/nf_conntrack_max",
-            // Not net.netfilter.nf_conntrack_buckets, which is read-only on older kernels.
-            Self::Hashsize => "sys/module/nf_conntrack/parameters/hashsize",
-            Self::TcpTimeoutEstablished => "proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established",
-            Self::TcpTimeoutCloseWait => "proc/sys/net/netfilter/nf_conntrack_tcp_timeout_close_wait",
-            Self::TcpBeLiberal => "proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal",
-            Self::UdpTimeout => "proc/sys/net/netfilter/nf_conntrack_udp_timeout",
-            Self::UdpTimeoutStream => "proc/sys/net/netfilter/nf_conntrack_udp_timeout_stream",
+            Self::Max => "net/netfilter/nf_conntrack_max",
+            // The same number as the parameter of the module that kube-proxy writes, which a container has read-only.
+            Self::Buckets => "net/netfilter/nf_conntrack_buckets",
+            Self::TcpTimeoutEstablished => "net/netfilter/nf_conntrack_tcp_timeout_established",
+            Self::TcpTimeoutCloseWait => "net/netfilter/nf_conntrack_tcp_timeout_close_wait",
+            Self::TcpBeLiberal => "net/netfilter/nf_conntrack_tcp_be_liberal",
+            Self::UdpTimeout => "net/netfilter/nf_conntrack_udp_timeout",
+            Self::UdpTimeoutStream => "net/netfilter/nf_conntrack_udp_timeout_stream",
         }
     }
 }
@@ -88,7 +88,7 @@ pub struct Write {
 
 impl fmt::Display for Write {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "/{} = {}", self.setting.path(), self.value)
+        write!(f, "{} = {}", self.setting.path().replace('/', "."), self.value)
     }
 }
 
@@ -102,7 +102,7 @@ fn wanted(flags: &ConntrackFlags, cores: NonZero<usize>) -> Vec<(Setting, u64, F
             .min(MAX_SCALED);
         let max = scaled.max(u64::from(flags.conntrack_min));
         wanted.push((Setting::Max, max, Fit::AtLeast));
-        wanted.push((Setting::Hashsize, max / 4, Fit::AtLeast));
+        wanted.push((Setting::Buckets, max / 4, Fit::AtLeast));
     }
     if flags.conntrack_tcp_be_liberal {
         wanted.push((Setting::TcpBeLiberal, 1, Fit::Exactly));
@@ -143,30 +143,29 @@ pub fn plan(flags: &ConntrackFlags, cores: NonZero<usize>, current: &BTreeMap<Se
 
 /// A setting that could not be written.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot set {write}")]
+#[error("cannot set {write} in {}", folder.display())]
 pub struct SysctlError {
     /// What was tried.
     pub write: Write,
+    folder: PathBuf,
     #[source]
     source: io::Error,
 }
 
-/// The settings of a machine, or of a folder that looks like its root.
+/// The settings of a machine, or a folder that looks like them.
 #[derive(Debug, Clone)]
 pub struct Sysctls {
-    root: PathBuf,
-}
-
-impl Default for Sysctls {
-    fn default() -> Self {
-        Self::under("/")
-    }
+    proc_sys: PathBuf,
+    online_cpus: PathBuf,
 }
 
 impl Sysctls {
-    /// The settings below a folder; "/" for the machine's own.
-    pub fn under(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+    /// The settings in `/proc/sys` or where it is mounted.
+    pub fn new(proc_sys: impl Into<PathBuf>) -> Self {
+        Self {
+            proc_sys: proc_sys.into(),
+            online_cpus: "/sys/devices/system/cpu/online".into(),
+        }
     }
 
     /// Brings the settings in line with the flags, and returns what could not be written. Does nothing else about it: the
@@ -180,9 +179,13 @@ impl Sysctls {
             .collect();
         let mut failures = Vec::new();
         for write in plan(flags, cores, &current) {
-            match fs::write(self.root.join(write.setting.path()), write.value.to_string()) {
+            match fs::write(self.proc_sys.join(write.setting.path()), write.value.to_string()) {
                 Ok(()) => tracing::info!(step = %write, "performed"),
-                Err(source) => failures.push(SysctlError { write, source }),
+                Err(source) => failures.push(SysctlError {
+                    write,
+                    folder: self.proc_sys.clone(),
+                    source,
+                }),
             }
         }
         failures
@@ -196,7 +199,7 @@ impl Sysctls {
     }
 
     fn read(&self, setting: Setting) -> Option<u64> {
-        fs::read_to_string(self.root.join(setting.path()))
+        fs::read_to_string(self.proc_sys.join(setting.path()))
             .ok()?
             .trim()
             .parse()
@@ -205,8 +208,9 @@ impl Sysctls {
 
     /// The machine's online cores, not those that a cgroup grants this process: the connection table is the machine's.
     fn cores(&self) -> NonZero<usize> {
-        let path = self.root.join(Path::new("sys/devices/system/cpu/online"));
-        let online = fs::read_to_string(path).ok().and_then(|text| count_cpus(&text));
+        let online = fs::read_to_string(&self.online_cpus)
+            .ok()
+            .and_then(|text| count_cpus(&text));
         online
             .or_else(|| std::thread::available_parallelism().ok())
             .unwrap_or(NonZero::<usize>::MIN)

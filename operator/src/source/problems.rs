@@ -1,6 +1,6 @@
 //! What a source cannot use, said once and kept for whoever asks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -13,6 +13,16 @@ pub struct Problems {
     pub current: BTreeMap<Arc<str>, Arc<str>>,
     /// How many there have been since the start, without repetitions.
     pub total: u64,
+    /// What does not come in at all, by kind, and why: the API server is away, or refuses to give it.
+    pub withheld: BTreeMap<&'static str, Arc<str>>,
+}
+
+impl Problems {
+    /// Why not everything comes in, in one line; nothing if everything does.
+    pub fn trouble(&self) -> Option<String> {
+        let reasons: BTreeSet<&str> = self.withheld.values().map(|reason| &**reason).collect();
+        (!reasons.is_empty()).then(|| reasons.into_iter().collect::<Vec<_>>().join("; "))
+    }
 }
 
 /// The source's side of [`Problems`]. Each problem is logged when it appears or changes, and not again.
@@ -49,6 +59,23 @@ impl ProblemBook {
             }
             was_known
         });
+    }
+
+    /// Notes that objects of a kind do not come in, and why. The source logs that itself.
+    pub(super) fn withheld(&self, kind: &'static str, reason: &str) {
+        self.sender.send_if_modified(|problems| {
+            let is_new = problems.withheld.get(kind).is_none_or(|known| **known != *reason);
+            if is_new {
+                problems.withheld.insert(kind, reason.into());
+            }
+            is_new
+        });
+    }
+
+    /// Notes that objects of a kind come in.
+    pub(super) fn delivered(&self, kind: &'static str) {
+        self.sender
+            .send_if_modified(|problems| problems.withheld.remove(kind).is_some());
     }
 
     /// Notes everything that is wrong; what is not named is good or gone.

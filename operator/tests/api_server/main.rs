@@ -1,12 +1,13 @@
 //! The agent against a real kube-apiserver, with real connections between pods of the lab.
 //!
-//! `e2e/cluster/tools.sh` installs what these tests start. Without it they say `SKIP`; in CI they fail then.
+//! `e2e/cluster/tools.sh api-server kube-proxy` installs what these tests start. Without it they say `SKIP`; in CI they fail then.
 //!
 //! [`fairlead_e2e::control_plane`] starts etcd and kube-apiserver on the LAN of the lab, [`world`] puts nodes and pods around
 //! them.
 
 mod objects;
 mod outage;
+mod replace;
 mod start;
 mod traffic;
 mod world;

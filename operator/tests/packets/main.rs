@@ -19,6 +19,7 @@ mod manifest;
 mod matrix;
 mod node_ports;
 mod ports;
+mod privileges;
 mod restart;
 mod shared_addresses;
 mod source_ranges;

@@ -25,7 +25,7 @@ fn lines(flags: &ConntrackFlags, count: usize, current: &[(Setting, u64)]) -> Ve
 
 const AS_DEFAULT: [(Setting, u64); 4] = [
     (Setting::Max, 131_072),
-    (Setting::Hashsize, 32_768),
+    (Setting::Buckets, 32_768),
     (Setting::TcpTimeoutEstablished, 86_400),
     (Setting::TcpTimeoutCloseWait, 3_600),
 ];
@@ -33,12 +33,12 @@ const AS_DEFAULT: [(Setting, u64); 4] = [
 #[test]
 fn the_defaults_are_kube_proxys() {
     assert_eq!(
-        lines(&flags(&[]), 2, &[(Setting::Max, 65_536), (Setting::Hashsize, 16_384)]),
+        lines(&flags(&[]), 2, &[(Setting::Max, 65_536), (Setting::Buckets, 16_384)]),
         [
-            "/proc/sys/net/netfilter/nf_conntrack_max = 131072",
-            "/sys/module/nf_conntrack/parameters/hashsize = 32768",
-            "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established = 86400",
-            "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_close_wait = 3600",
+            "net.netfilter.nf_conntrack_max = 131072",
+            "net.netfilter.nf_conntrack_buckets = 32768",
+            "net.netfilter.nf_conntrack_tcp_timeout_established = 86400",
+            "net.netfilter.nf_conntrack_tcp_timeout_close_wait = 3600",
         ],
     );
     assert_eq!(lines(&flags(&[]), 2, &AS_DEFAULT), Vec::<String>::new());
@@ -49,12 +49,12 @@ fn the_limit_is_raised_with_the_cores_and_never_lowered() {
     let max = |arguments: &[&str], count: usize, now: u64| {
         let current = [
             AS_DEFAULT.as_slice(),
-            &[(Setting::Max, now), (Setting::Hashsize, u64::MAX)],
+            &[(Setting::Max, now), (Setting::Buckets, u64::MAX)],
         ]
         .concat();
         lines(&flags(arguments), count, &current)
     };
-    let path = "/proc/sys/net/netfilter/nf_conntrack_max";
+    let path = "net.netfilter.nf_conntrack_max";
     assert_eq!(max(&[], 8, 131_072), [format!("{path} = 262144")]);
     assert_eq!(max(&[], 8, 262_145), Vec::<String>::new());
     assert_eq!(
@@ -68,10 +68,10 @@ fn the_limit_is_raised_with_the_cores_and_never_lowered() {
 
 #[test]
 fn the_hash_table_grows_even_where_the_limit_is_high_enough() {
-    let current = [AS_DEFAULT.as_slice(), &[(Setting::Hashsize, 1_000)]].concat();
+    let current = [AS_DEFAULT.as_slice(), &[(Setting::Buckets, 1_000)]].concat();
     assert_eq!(
         lines(&flags(&[]), 1, &current),
-        ["/sys/module/nf_conntrack/parameters/hashsize = 32768"]
+        ["net.netfilter.nf_conntrack_buckets = 32768"]
     );
 }
 
@@ -95,10 +95,10 @@ fn the_other_flags_set_what_they_say() {
             &current,
         ),
         [
-            "/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal = 1",
-            "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_close_wait = 1",
-            "/proc/sys/net/netfilter/nf_conntrack_udp_timeout = 10",
-            "/proc/sys/net/netfilter/nf_conntrack_udp_timeout_stream = 120",
+            "net.netfilter.nf_conntrack_tcp_be_liberal = 1",
+            "net.netfilter.nf_conntrack_tcp_timeout_close_wait = 1",
+            "net.netfilter.nf_conntrack_udp_timeout = 10",
+            "net.netfilter.nf_conntrack_udp_timeout_stream = 120",
         ],
     );
     assert!(!flags(&["--conntrack-tcp-be-liberal=false"]).conntrack_tcp_be_liberal);
@@ -125,21 +125,25 @@ fn what_cannot_be_written_is_told_and_the_rest_is_written() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     };
-    file("sys/devices/system/cpu/online", "0-7\n");
+    file("online", "0-7\n");
     file(Setting::Max.path(), "65536\n");
     // A folder in the place of the file: not to be written, by root either.
     fs::create_dir_all(root.path().join(Setting::TcpTimeoutEstablished.path())).unwrap();
     file(Setting::TcpTimeoutCloseWait.path(), "60\n");
 
-    let sysctls = Sysctls::under(root.path());
+    let sysctls = Sysctls {
+        online_cpus: root.path().join("online"),
+        ..Sysctls::new(root.path())
+    };
     let failures: Vec<_> = sysctls.apply(&flags(&[])).iter().map(ToString::to_string).collect();
+    let folder = root.path().display();
     assert_eq!(
         failures,
-        [
-            "cannot set /sys/module/nf_conntrack/parameters/hashsize = 65536",
-            "cannot set /proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established = 86400",
-        ],
+        [format!(
+            "cannot set net.netfilter.nf_conntrack_tcp_timeout_established = 86400 in {folder}"
+        )],
     );
+    assert_eq!(sysctls.read(Setting::Buckets), Some(65_536));
     assert_eq!(sysctls.read(Setting::Max), Some(262_144));
     assert_eq!(sysctls.read(Setting::TcpTimeoutCloseWait), Some(3_600));
 }

@@ -55,7 +55,7 @@ impl Server {
         }
     }
 
-    fn is_away(&self, kind: &'static str, error: &Error, retry_in: Duration) {
+    fn is_away(&self, kind: &'static str, error: &str, retry_in: Duration) {
         // A panic elsewhere leaves this plain data whole.
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -67,11 +67,15 @@ impl Server {
             outage.next_line = now + retry_in.max(LINES_APART);
             let away_for = in_milliseconds(now - outage.since);
             tracing::warn!(
-                url = self.url, kind, error = %Chain(error), ?retry_in, ?away_for,
+                url = self.url,
+                kind,
+                error,
+                ?retry_in,
+                ?away_for,
                 "the API server does not answer; everything stays as it is"
             );
         } else {
-            tracing::debug!(kind, error = %Chain(error), ?retry_in, "the watch failed");
+            tracing::debug!(kind, error, ?retry_in, "the watch failed");
         }
     }
 
@@ -126,6 +130,7 @@ async fn drive<W: Watched>(
             if retry.is_retrying() {
                 retry.reset();
                 server.answers();
+                book.delivered(W::NAME);
                 continue;
             }
             return NotStreamed::Silent;
@@ -141,6 +146,7 @@ async fn drive<W: Watched>(
                 if !matches!(event, Event::Init) {
                     retry.reset();
                     server.answers();
+                    book.delivered(W::NAME);
                 }
                 for step in known.translate(event) {
                     perform(step, changes, book).await;
@@ -163,6 +169,7 @@ async fn drive<W: Watched>(
                     }
                     Trouble::Refused(status) if W::IS_OPTIONAL && matches!(status.code, 403 | 404) => {
                         server.answers();
+                        book.delivered(W::NAME);
                         if let Some(step) = known.complete() {
                             tracing::warn!(
                                 kind = W::NAME, error = %Said(status),
@@ -173,12 +180,17 @@ async fn drive<W: Watched>(
                     }
                     Trouble::Refused(status) => {
                         server.answers();
+                        book.withheld(W::NAME, &format!("{} refuses: {}", server.url, Said(status)));
                         tracing::warn!(
                             url = server.url, kind = W::NAME, error = %Said(status), ?retry_in,
                             "the API server refuses the watch; everything stays as it is"
                         );
                     }
-                    Trouble::Away => server.is_away(W::NAME, &error, retry_in),
+                    Trouble::Away => {
+                        let error = Chain(&error).to_string();
+                        book.withheld(W::NAME, &format!("{} does not answer: {error}", server.url));
+                        server.is_away(W::NAME, &error, retry_in);
+                    }
                 }
                 tokio::time::sleep(retry_in).await;
             }
