@@ -74,12 +74,32 @@ refused "/image/digest" "${host[@]}" --set image.digest=sha256:1
 refused "/logging/level" "${host[@]}" --set logging.level=loud
 refused "'agnet'" "${host[@]}" --set agnet.masqueradeAll=true
 refused "'masquerade'" "${host[@]}" --set agent.masquerade=true
+for what in serviceMonitor prometheusRule dashboard; do
+  refused "agent.metricsBindAddress" "${host[@]}" --set monitoring.$what.enabled=true
+done
+refused "/monitoring/serviceMonitor/interval" "${host[@]}" --set monitoring.serviceMonitor.interval=often
 refused "/replaceKubeProxy" "${host[@]}" --set-string replaceKubeProxy=yes
 
 # What an agent may do, whatever the values: no wildcard, no Secret, no privilege.
 for file in "$GOLDEN"/*.yaml; do
   if grep -nE '"\*"|\[.*\*.*\]|secrets|privileged: true|allowPrivilegeEscalation: true' "$file" >&2; then
     complain "$file grants more than an agent needs"
+  fi
+done
+
+# Every metric of alerts and dashboard is one of the agent's. Its encoder adds the endings.
+METRICS=../operator/src/agent/metrics
+for metric in $(grep -ohE '\b(fairlead|kubeproxy|process)_[a-z_]+' $CHART/files/dashboard.json $CHART/templates/monitoring/rule.yaml | sort -u); do
+  bare=$(sed -E 's/_(bucket|sum|count|total|info)$//' <<<"$metric")
+  if ! grep -qE "\"(${bare#*_}|$bare)(_total)?\"" $METRICS/*.rs; then
+    complain "the agent has no metric $metric"
+  fi
+done
+
+# Every flag that the chart sets is one of the agent's.
+for flag in $(sed -nE 's/^ +- --([a-z-]+).*/\1/p' $CHART/templates/agent/daemonset.yaml | sort -u); do
+  if ! grep -rqE "^ +(pub )?${flag//-/_}:|(long|name) = \"$flag\"" ../operator/src; then
+    complain "the agent has no flag --$flag"
   fi
 done
 

@@ -85,6 +85,13 @@ default
 {{- if and $kubeconfig.hostPath $kubeconfig.configMap.name -}}
 {{- fail "agent.kubeconfig.hostPath and agent.kubeconfig.configMap.name exclude each other" -}}
 {{- end -}}
+{{- $monitoring := .Values.monitoring -}}
+{{- if or $monitoring.serviceMonitor.enabled $monitoring.prometheusRule.enabled $monitoring.dashboard.enabled -}}
+{{- $metrics := .Values.agent.metricsBindAddress -}}
+{{- if or (not $metrics) (hasPrefix "127." $metrics) (hasPrefix "[::1]" $metrics) -}}
+{{- fail (printf "monitoring needs an agent.metricsBindAddress that Prometheus can reach, such as 0.0.0.0:10249; it is %q" $metrics) -}}
+{{- end -}}
+{{- end -}}
 {{- $mode := .Values.agent.detectLocalMode -}}
 {{- if and (eq $mode "ClusterCIDR") (not .Values.clusterCIDRs) -}}
 {{- fail "agent.detectLocalMode ClusterCIDR needs clusterCIDRs" -}}
