@@ -47,7 +47,7 @@ impl Tools {
 
     /// The real kube-proxy, which is not built unless it is asked for.
     pub fn kube_proxy(&self) -> Result<PathBuf> {
-        self.program("kube-proxy", "e2e/cluster/tools.sh kube-proxy")
+        self.program("kube-proxy", "e2e/cluster/tools.sh api-server kube-proxy")
     }
 
     fn program(&self, name: &str, script: &str) -> Result<PathBuf> {
