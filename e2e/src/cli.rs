@@ -69,6 +69,8 @@ enum Command {
         #[arg(long)]
         write: bool,
     },
+    /// Make docs/conformance.md of the results that earlier runs left
+    Conformance,
 }
 
 impl Cli {
@@ -93,6 +95,7 @@ impl Cli {
                 println!("{}", dump::dump(&cluster, "logs")?.display());
                 Ok(())
             }
+            Command::Conformance => conformance::write(),
             Command::Upstream { suites, filter, write } => {
                 let suites = if suites.is_empty() { Suite::ALL.to_vec() } else { suites };
                 let ran = run_suites(&cluster, &suites, filter.as_deref());

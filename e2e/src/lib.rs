@@ -5,7 +5,7 @@
 //! Kubernetes' own tests, and [`checks`], our own. [`dump`] writes down what a failure leaves. Everything is asked of programs
 //! (`kind`, `kubectl`, `helm`, `docker`) through [`program`], as a person would.
 //!
-//! [`bench`] needs no cluster: it measures against an API server alone, a [`control_plane`], which the tests of the package
+//! [`mod@bench`] needs no cluster: it measures against an API server alone, a [`control_plane`], which the tests of the package
 //! `fairlead` use too.
 
 pub mod bench;
