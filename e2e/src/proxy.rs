@@ -1,6 +1,6 @@
 //! Who gives a cluster its Services: Fairlead by its Helm chart, and the kube-proxy that it takes over from.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use serde_json::json;
@@ -76,20 +76,12 @@ pub fn begin_install(cluster: &Cluster, settings: &[String]) -> anyhow::Result<(
 
 /// Waits until every pod of the release is ready.
 pub fn wait_until_ready(cluster: &Cluster) -> anyhow::Result<()> {
-    let deadline = Instant::now() + ROLLOUT_LIMIT;
-    for workload in [AGENTS, "deployment/fairlead-operator"] {
-        let left = deadline.saturating_duration_since(Instant::now()).as_secs().max(1);
-        let exists = cluster.kubectl(["get", workload, "--namespace", NAMESPACE]).succeeds();
-        if !exists && workload != AGENTS {
-            continue;
-        }
-        cluster
-            .kubectl(["rollout", "status", workload, "--namespace", NAMESPACE])
-            .args([format!("--timeout={left}s")])
-            .within(ROLLOUT_LIMIT)
-            .run()?;
-    }
-    Ok(())
+    cluster
+        .kubectl(["rollout", "status", AGENTS, "--namespace", NAMESPACE])
+        .args([format!("--timeout={}s", ROLLOUT_LIMIT.as_secs())])
+        .within(ROLLOUT_LIMIT + Duration::from_secs(5))
+        .run()
+        .map(drop)
 }
 
 /// Removes the release and what the agents left in the kernel.

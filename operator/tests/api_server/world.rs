@@ -11,7 +11,7 @@ use fairlead_lab::{Addresses, Answer, Family, Lab, Pod, Probe, Protocol, Server,
 use crate::objects::{POD_PORT, PORT};
 
 /// How long a change may take until packets follow it, on a busy machine.
-pub(crate) const FOLLOWS_WITHIN: Duration = Duration::from_secs(20);
+pub(crate) const FOLLOWS_WITHIN: Duration = Duration::from_mins(1);
 /// Long enough for an answer in the lab, short enough to wait for one that does not come.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(500);
 /// So many questions to a Service with two endpoints meet both, but for one time in a billion.
