@@ -6,6 +6,7 @@ pub mod chain;
 pub mod cleanup;
 pub mod cli;
 pub mod node;
+pub mod operator;
 mod routes;
 pub mod sandbox;
 pub mod source;

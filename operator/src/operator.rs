@@ -1,0 +1,3 @@
+//! `fairlead operator`: what runs once for a cluster.
+
+pub mod lease;
