@@ -5,8 +5,9 @@ use std::io::IsTerminal;
 use clap::{Parser, Subcommand};
 
 use crate::agent::flags::AgentFlags;
+use crate::operator::flags::OperatorFlags;
 use crate::trace::TraceFlags;
-use crate::{agent, cleanup, sandbox, trace};
+use crate::{agent, cleanup, operator, sandbox, trace};
 
 /// Services for Kubernetes: an nftables dataplane in place of kube-proxy.
 #[derive(Debug, Parser)]
@@ -29,6 +30,8 @@ enum LogFormat {
 enum Command {
     /// Keep this node's rules in step with the Services.
     Agent(Box<AgentFlags>),
+    /// Turn Services of type LoadBalancer into load balancers; one of the replicas leads.
+    Operator(Box<OperatorFlags>),
     /// Show where a connection goes, and why.
     Trace(Box<TraceFlags>),
     /// Remove our rules, or what kube-proxy left behind.
@@ -43,6 +46,7 @@ impl Cli {
         self.start_logs();
         match self.command {
             Command::Agent(flags) => runtime()?.block_on(agent::run::run(*flags)),
+            Command::Operator(flags) => runtime()?.block_on(operator::run::run(*flags)),
             Command::Trace(flags) => runtime()?.block_on(trace::run(*flags)),
             Command::Cleanup(flags) => {
                 cleanup::cleanup(&flags, &mut |outcome| println!("{outcome}")).map_err(Into::into)
@@ -54,7 +58,7 @@ impl Cli {
     fn start_logs(&self) {
         let default = match self.command {
             // The source says itself what its client library would repeat.
-            Command::Agent(_) => "info,kube_client=off,kube_runtime=off",
+            Command::Agent(_) | Command::Operator(_) => "info,kube_client=off,kube_runtime=off",
             Command::Trace(_) | Command::Cleanup(_) => "warn,kube_client=off,kube_runtime=off",
             // The sandbox shows by itself what is wrong with its manifests.
             Command::Sandbox(_) => "warn,fairlead::source=off",

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use fairlead_dataplane::table::InterfacePattern;
 use fairlead_model::{Family, Node};
 use ipnet::IpNet;
 
-use crate::source::SourceSpec;
+use crate::source::{ApiServerFlags, SourceSpec};
 
 /// The index of `lo`, in every network namespace.
 const LOOPBACK: u32 = 1;
@@ -28,12 +27,9 @@ pub struct NodeFlags {
     /// Name of this node [default: the host name].
     #[arg(long, env = "NODE_NAME")]
     pub node_name: Option<String>,
-    /// Kubeconfig file for source `kube` [default: the pod's service account, else KUBECONFIG or ~/.kube/config].
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-    /// URL of the API server, in place of the configured one.
-    #[arg(long, value_name = "URL")]
-    pub master: Option<String>,
+    /// Where the API server of source `kube` is.
+    #[command(flatten)]
+    pub api_server: ApiServerFlags,
     /// Ranges of the cluster's pods, for `--detect-local-mode ClusterCIDR`.
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub cluster_cidr: Vec<IpNet>,

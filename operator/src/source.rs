@@ -70,15 +70,24 @@ pub enum IfMissing {
     Fail,
 }
 
+/// The flags that say where the API server is, with kube-proxy's names.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct ApiServerFlags {
+    /// Kubeconfig file [default: the pod's service account, else KUBECONFIG or ~/.kube/config].
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// URL of the API server, in place of the configured one.
+    #[arg(long, value_name = "URL")]
+    pub master: Option<String>,
+}
+
 /// What a source needs besides its [`SourceSpec`].
 #[derive(Debug, Clone)]
 pub struct SourceOptions {
     /// Name of the own Node.
     pub node_name: Arc<str>,
-    /// Kubeconfig file. Without it the service account of the pod is used, or else `KUBECONFIG` or `~/.kube/config`.
-    pub kubeconfig: Option<PathBuf>,
-    /// URL of the API server, instead of the configured one.
-    pub master: Option<String>,
+    /// Where the API server is.
+    pub api_server: ApiServerFlags,
     /// What to do about a folder that is not there.
     pub if_missing: IfMissing,
 }
@@ -88,8 +97,7 @@ impl SourceOptions {
     pub fn new(node_name: impl Into<Arc<str>>) -> Self {
         Self {
             node_name: node_name.into(),
-            kubeconfig: None,
-            master: None,
+            api_server: ApiServerFlags::default(),
             if_missing: IfMissing::default(),
         }
     }

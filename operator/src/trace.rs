@@ -132,8 +132,7 @@ async fn collect(flags: &TraceFlags) -> anyhow::Result<View> {
     view.set_addresses(addresses::list().context("cannot list addresses")?);
     let options = SourceOptions {
         node_name: view.node_name().clone(),
-        kubeconfig: node.kubeconfig.clone(),
-        master: node.master.clone(),
+        api_server: node.api_server.clone(),
         if_missing: IfMissing::Fail,
     };
     let mut source = source::start(&node.source, options).await?;

@@ -24,23 +24,26 @@ pub enum User {
     Admin,
     /// May do nothing by itself: a test binds the role of an agent to its name.
     Agent,
+    /// The same for an operator.
+    Operator,
 }
 
 impl User {
-    const ALL: [Self; 2] = [Self::Admin, Self::Agent];
+    const ALL: [Self; 3] = [Self::Admin, Self::Agent, Self::Operator];
 
     /// The name that the API server knows.
     pub fn name(self) -> &'static str {
         match self {
             Self::Admin => "admin",
             Self::Agent => "fairlead-agent",
+            Self::Operator => "fairlead-operator",
         }
     }
 
     fn group(self) -> &'static str {
         match self {
             Self::Admin => "system:masters",
-            Self::Agent => "",
+            Self::Agent | Self::Operator => "",
         }
     }
 

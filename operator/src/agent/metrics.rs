@@ -5,7 +5,7 @@
 
 mod kube_proxy;
 mod own;
-mod process;
+pub(crate) mod process;
 
 use std::fmt::Write as _;
 use std::sync::Arc;

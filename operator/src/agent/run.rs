@@ -140,12 +140,14 @@ impl Agent {
         }
         let options = SourceOptions {
             node_name: view.node_name().clone(),
-            kubeconfig: flags.node.kubeconfig.clone(),
-            master: flags.node.master.clone(),
+            api_server: flags.node.api_server.clone(),
             if_missing: if flags.once { IfMissing::Fail } else { IfMissing::Wait },
         };
         let recorder = match flags.node.source {
-            SourceSpec::Kube => Some(recorder(source::api_server::client(&options).await?, view.node_name())),
+            SourceSpec::Kube => Some(recorder(
+                source::api_server::client(&options.api_server).await?,
+                view.node_name(),
+            )),
             SourceSpec::Dir(_) => None,
         };
         let source = source::start(&flags.node.source, options).await?;

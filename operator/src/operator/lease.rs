@@ -118,7 +118,7 @@ impl Timing {
     /// How long after the end of a claim its work may still be ending. The other half of what lies between the renew deadline
     /// and the lease's end is for clocks that run apart.
     pub fn ending_margin(&self) -> Duration {
-        (self.lease_duration - self.renew_deadline) / 2
+        self.lease_duration.saturating_sub(self.renew_deadline) / 2
     }
 
     fn lease_seconds(&self) -> i32 {
@@ -284,7 +284,10 @@ mod tests {
         let renewed = renewed.to_object("me", &timing, &second);
         assert_eq!(renewed.metadata, object.metadata);
         let spec = renewed.spec.unwrap();
-        assert_eq!((spec.acquire_time, spec.renew_time), (Some(first), Some(second.clone())));
+        assert_eq!(
+            (spec.acquire_time, spec.renew_time),
+            (Some(first), Some(second.clone()))
+        );
 
         let released = Write::Release { over: record }.to_object("me", &timing, &second);
         assert_eq!(released.metadata, object.metadata);

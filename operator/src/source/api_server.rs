@@ -17,7 +17,7 @@ use kube::runtime::watcher::Config;
 use tokio::sync::mpsc;
 
 use super::problems::ProblemBook;
-use super::{Source, SourceError, SourceOptions, source_of};
+use super::{ApiServerFlags, Source, SourceError, SourceOptions, source_of};
 use follow::{Server, follow};
 use watched::{EndpointSlices, OwnNode, ServiceCidrs, Services};
 
@@ -26,7 +26,7 @@ const PAGE_SIZE: u32 = 500;
 
 /// Starts to watch the API server that is configured.
 pub async fn start(options: SourceOptions) -> Result<Source, SourceError> {
-    let (client, url) = connect::connect(&options).await?;
+    let (client, url) = connect::connect(&options.api_server).await?;
     tracing::info!(url, node = &*options.node_name, "watching the API server");
     let server = Arc::new(Server::new(client, url));
     Ok(source_of(|changes, book| {
@@ -35,8 +35,8 @@ pub async fn start(options: SourceOptions) -> Result<Source, SourceError> {
 }
 
 /// A client for the API server that is configured, for what else there is to say to it.
-pub async fn client(options: &SourceOptions) -> Result<kube::Client, SourceError> {
-    connect::connect(options).await.map(|(client, _)| client)
+pub async fn client(flags: &ApiServerFlags) -> Result<kube::Client, SourceError> {
+    connect::connect(flags).await.map(|(client, _)| client)
 }
 
 /// Follows all kinds. Selectors leave out what is none of a proxy's business before it is sent.

@@ -14,7 +14,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Collects when asked.
 #[derive(Debug)]
-pub(super) struct Process;
+pub(crate) struct Process;
 
 /// What /proc told. Whatever is not there is left out of the page.
 #[derive(Debug, Default, PartialEq)]

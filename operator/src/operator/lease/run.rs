@@ -23,6 +23,8 @@ const RESIGN_WITHIN: Duration = Duration::from_secs(3);
 pub struct Standing {
     /// The claim, while this process leads.
     pub claim: Option<Claim>,
+    /// Whether the lease has been looked at.
+    pub has_looked: bool,
     /// Who holds the lease, as far as is known.
     pub holder: Option<String>,
     /// How often this process has become the leader.
@@ -214,12 +216,17 @@ fn take(election: &mut Election, answer: Answer, standing: &watch::Sender<Standi
         }
     };
     standing.send_if_modified(|standing| {
-        if standing.trouble == error {
+        if standing.has_looked && standing.trouble == error {
             return false;
         }
-        match &error {
-            Some(error) => tracing::warn!(error, "cannot take part in the election, trying again"),
-            None => tracing::info!("takes part in the election again"),
+        standing.has_looked |= error.is_none();
+        if standing.trouble == error {
+            return true;
+        }
+        if let Some(error) = &error {
+            tracing::warn!(error, "cannot take part in the election, trying again");
+        } else {
+            tracing::info!("takes part in the election again");
         }
         standing.trouble = error;
         true
@@ -231,7 +238,10 @@ fn report_loss(loss: Option<&Loss>, standing: &watch::Sender<Standing>) {
         None => return,
         Some(Loss::Overdue) => tracing::warn!("no longer leads: the lease could not be renewed in time"),
         Some(Loss::Superseded(holder)) => {
-            tracing::warn!(holder = holder.as_deref(), "no longer leads: somebody else wrote the lease");
+            tracing::warn!(
+                holder = holder.as_deref(),
+                "no longer leads: somebody else wrote the lease"
+            );
         }
     }
     standing.send_modify(|standing| standing.losses += 1);
@@ -239,7 +249,7 @@ fn report_loss(loss: Option<&Loss>, standing: &watch::Sender<Standing>) {
 
 fn show(election: &Election, standing: &watch::Sender<Standing>) {
     let claim = election.claim();
-    let holder = election.holder().map(|holder| holder.to_string());
+    let holder = election.holder().map(ToString::to_string);
     standing.send_if_modified(|standing| {
         if standing.claim == claim && standing.holder == holder {
             return false;

@@ -7,7 +7,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
 use crate::chain::Chain;
-use crate::source::{SourceError, SourceOptions};
+use crate::source::{ApiServerFlags, SourceError};
 
 /// An API server in reach accepts a connection in far less.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -17,8 +17,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A client, and the URL that it talks to.
-pub(super) async fn connect(options: &SourceOptions) -> Result<(Client, String), SourceError> {
-    let mut config = configuration(options).await?;
+pub(super) async fn connect(flags: &ApiServerFlags) -> Result<(Client, String), SourceError> {
+    let mut config = configuration(flags).await?;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     config.read_timeout = Some(READ_TIMEOUT);
     // The read timeout is about answers, not about how long a connection was idle before its request.
@@ -35,12 +35,12 @@ pub(super) async fn connect(options: &SourceOptions) -> Result<(Client, String),
     }
 }
 
-async fn configuration(options: &SourceOptions) -> Result<Config, SourceError> {
-    let configured = match &options.kubeconfig {
+async fn configuration(flags: &ApiServerFlags) -> Result<Config, SourceError> {
+    let configured = match &flags.kubeconfig {
         Some(path) => from_file(path).await,
         None => inferred().await,
     };
-    let Some(url) = &options.master else { return configured };
+    let Some(url) = &flags.master else { return configured };
     let uri = Config::new(url.parse().map_err(|source| invalid_master(url, source))?).cluster_url;
     if uri.scheme().is_none() {
         return Err(invalid_master(url, "it must begin with https:// or http://"));
@@ -101,11 +101,10 @@ contexts: [{name: x, context: {cluster: c, user: u}}]
 current-context: x
 ";
 
-    fn options(kubeconfig: &Path, master: Option<&str>) -> SourceOptions {
-        SourceOptions {
+    fn flags(kubeconfig: &Path, master: Option<&str>) -> ApiServerFlags {
+        ApiServerFlags {
             kubeconfig: Some(kubeconfig.to_owned()),
             master: master.map(str::to_owned),
-            ..SourceOptions::new("node")
         }
     }
 
@@ -114,9 +113,9 @@ current-context: x
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kubeconfig");
         std::fs::write(&path, KUBECONFIG).unwrap();
-        let config = configuration(&options(&path, None)).await.unwrap();
+        let config = configuration(&flags(&path, None)).await.unwrap();
         assert_eq!(config.cluster_url.to_string(), "https://10.0.0.1:6443/");
-        let config = configuration(&options(&path, Some("https://[fd00::1]:6443")))
+        let config = configuration(&flags(&path, Some("https://[fd00::1]:6443")))
             .await
             .unwrap();
         assert_eq!(config.cluster_url.to_string(), "https://[fd00::1]:6443/");
@@ -127,11 +126,11 @@ current-context: x
     async fn what_cannot_work_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kubeconfig");
-        let error = configuration(&options(&path, None)).await.unwrap_err();
+        let error = configuration(&flags(&path, None)).await.unwrap_err();
         assert_eq!(error.to_string(), format!("cannot use kubeconfig {}", path.display()));
         std::fs::write(&path, KUBECONFIG).unwrap();
         for master in ["10.0.0.1:6443", "https://"] {
-            let error = configuration(&options(&path, Some(master))).await.unwrap_err();
+            let error = configuration(&flags(&path, Some(master))).await.unwrap_err();
             assert_eq!(error.to_string(), format!("`{master}` is no URL of an API server"));
         }
     }

@@ -173,10 +173,8 @@ impl World {
     }
 
     fn delay(&mut self, is_faulty: bool) -> u32 {
-        match is_faulty && self.random.once_in(10) {
-            true => self.random.below(240),
-            false => self.random.below(3),
-        }
+        let is_late = is_faulty && self.random.once_in(10);
+        self.random.below(if is_late { 240 } else { 3 })
     }
 
     fn harm(&mut self, index: usize) {

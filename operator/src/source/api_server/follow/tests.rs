@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::source::{Source, SourceOptions};
+use crate::source::{ApiServerFlags, Source, SourceOptions};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -118,7 +118,10 @@ impl ApiServer {
 
     async fn source(&self) -> Source {
         let options = SourceOptions {
-            kubeconfig: Some(self.kubeconfig.clone()),
+            api_server: ApiServerFlags {
+                kubeconfig: Some(self.kubeconfig.clone()),
+                master: None,
+            },
             ..SourceOptions::new("node-a")
         };
         crate::source::api_server::start(options).await.unwrap()

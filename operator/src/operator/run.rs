@@ -1,0 +1,73 @@
+//! Puts the operator together: servers, the election, and the leader's work.
+
+use anyhow::{Context, anyhow};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::flags::OperatorFlags;
+use super::lease::election::Election;
+use super::lease::run::Standing;
+use super::lease::store::Store;
+use super::lease::{self, Claims};
+use super::metrics::Metrics;
+use super::server::{metrics_router, probe_router};
+use crate::agent::server::{self, OnBindFailure};
+use crate::source::api_server;
+
+/// Runs the operator until it is told to end.
+pub async fn run(flags: OperatorFlags) -> anyhow::Result<()> {
+    let timing = flags.election.timing()?;
+    let identity = flags.election.unique_identity().context("cannot make a name")?;
+    let namespace = flags.election.namespace();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        identity = &*identity,
+        namespace,
+        "operator starts"
+    );
+    let client = api_server::client(&flags.api_server).await?;
+    let (standing, stands) = watch::channel(Standing::default());
+    let mut servers = JoinSet::new();
+    let metrics = metrics_router(Metrics::new(stands.clone()));
+    let probes = probe_router(stands, timing);
+    servers.spawn(server::run(
+        "metrics",
+        flags.metrics_bind_address,
+        OnBindFailure::GiveUp,
+        metrics,
+    ));
+    servers.spawn(server::run(
+        "probes",
+        flags.probe_bind_address,
+        OnBindFailure::GiveUp,
+        probes,
+    ));
+
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let stop = async move {
+        // Cancel-safe: both only tell.
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("ending");
+    };
+    let store = Store::new(client, &namespace, identity.clone(), timing);
+    let election = Election::new(identity, timing);
+    let elected = lease::run::run(store, election, &standing, stop, work);
+    tokio::select! {
+        result = elected => result.map_err(Into::into),
+        Some(ended) = servers.join_next() => match ended {
+            Ok(Ok(never)) => match never {},
+            Ok(Err(error)) => Err(error.into()),
+            Err(error) => Err(anyhow!(error).context("a server ended")),
+        },
+    }
+}
+
+/// What the leader does.
+async fn work(_claims: Claims) -> anyhow::Result<()> {
+    std::future::pending().await
+}
