@@ -4,7 +4,7 @@ use anyhow::bail;
 use clap::{Parser, Subcommand};
 
 use crate::bench::{self, Bench};
-use crate::cluster::{Cluster, IpFamily, KubeProxy};
+use crate::cluster::{Cluster, Shape};
 use crate::proxy::{self, Proxy};
 use crate::upstream::{self, Suite};
 use crate::{checks, conformance, dump};
@@ -24,14 +24,10 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Bring up a cluster of three nodes; its kubeconfig's path is printed
+    /// Bring up a cluster of three or more nodes; its kubeconfig's path is printed
     Up {
-        /// Addresses of Services and pods.
-        #[arg(long, value_enum, default_value = "dual")]
-        family: IpFamily,
-        /// The kube-proxy that kubeadm installs.
-        #[arg(long, value_enum, default_value = "none")]
-        kube_proxy: KubeProxy,
+        #[command(flatten)]
+        shape: Shape,
         /// Remove a cluster of this name that is there, instead of leaving it as it is.
         #[arg(long)]
         fresh: bool,
@@ -78,12 +74,8 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         let cluster = Cluster::named(&self.cluster);
         match self.command {
-            Command::Up {
-                family,
-                kube_proxy,
-                fresh,
-            } => {
-                cluster.up(family, kube_proxy, fresh)?;
+            Command::Up { shape, fresh } => {
+                cluster.up(&shape, fresh)?;
                 println!("{}", cluster.kubeconfig().display());
                 Ok(())
             }

@@ -68,6 +68,20 @@ pub struct Node {
     pub pod_cidrs: Vec<IpNet>,
 }
 
+/// What a cluster is to be like.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct Shape {
+    /// Addresses of Services and pods.
+    #[arg(long, value_enum, default_value = "dual")]
+    pub family: IpFamily,
+    /// The kube-proxy that kubeadm installs.
+    #[arg(long, value_enum, default_value = "none")]
+    pub kube_proxy: KubeProxy,
+    /// Nodes beside the control plane. The nodes are spread over three zones; some of upstream's tests want two nodes in each.
+    #[arg(long, default_value_t = 2, value_name = "NUMBER", value_parser = clap::value_parser!(u8).range(1..=20))]
+    pub workers: u8,
+}
+
 impl Cluster {
     /// The cluster of this name.
     pub fn named(name: &str) -> Self {
@@ -117,7 +131,7 @@ impl Cluster {
 
     /// Brings it up, with everything that it needs and the machine lacks. One that is there is left as it is, unless a fresh
     /// one is wanted.
-    pub fn up(&self, family: IpFamily, kube_proxy: KubeProxy, is_fresh: bool) -> anyhow::Result<()> {
+    pub fn up(&self, shape: &Shape, is_fresh: bool) -> anyhow::Result<()> {
         let script = |name: &str| Program::new(repository().join("e2e/cluster").join(name).to_string_lossy());
         ensure!(
             script("docker.sh").within(BUILD_LIMIT).show()?,
@@ -139,7 +153,7 @@ impl Cluster {
         };
         fs::create_dir_all(self.folder()).context("cannot make the cluster's folder")?;
         let configuration = self.folder().join("kind.json");
-        fs::write(&configuration, kind_configuration(family, kube_proxy).to_string())
+        fs::write(&configuration, kind_configuration(shape).to_string())
             .context("cannot write kind's configuration")?;
         Program::tool("kind")
             .args([
@@ -212,7 +226,7 @@ impl Cluster {
 
     /// A zone for each node, as topology-aware routing is about zones; and pods on all of them.
     fn spread(&self) -> anyhow::Result<()> {
-        for (node, zone) in self.nodes()?.iter().zip(["zone-a", "zone-b", "zone-c"]) {
+        for (node, zone) in self.nodes()?.iter().zip(["zone-a", "zone-b", "zone-c"].iter().cycle()) {
             let label = format!("topology.kubernetes.io/zone={zone}");
             self.kubectl(["label", "--overwrite", "node", &node.name, &label])
                 .run()?;
@@ -275,7 +289,7 @@ fn cni_configuration(pod_cidrs: &[IpNet]) -> Value {
     })
 }
 
-fn kind_configuration(family: IpFamily, kube_proxy: KubeProxy) -> Value {
+fn kind_configuration(shape: &Shape) -> Value {
     let mut kubelet = json!({ "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration" });
     let mut containerd = Vec::new();
     // kubelet refuses cgroups of version 1 unless it is told, and the systemd driver wants a real host there.
@@ -296,16 +310,18 @@ fn kind_configuration(family: IpFamily, kube_proxy: KubeProxy) -> Value {
         "nodePortAddresses": ["primary"],
         "oomScoreAdj": 0,
     });
+    let mut nodes = vec![json!({ "role": "control-plane" })];
+    nodes.resize(1 + usize::from(shape.workers), json!({ "role": "worker" }));
     json!({
         "kind": "Cluster",
         "apiVersion": "kind.x-k8s.io/v1alpha4",
         "networking": {
             "apiServerAddress": "127.0.0.1",
             "disableDefaultCNI": true,
-            "kubeProxyMode": match kube_proxy { KubeProxy::Nftables => "nftables", KubeProxy::None => "none" },
-            "ipFamily": family.to_string(),
+            "kubeProxyMode": match shape.kube_proxy { KubeProxy::Nftables => "nftables", KubeProxy::None => "none" },
+            "ipFamily": shape.family.to_string(),
         },
-        "nodes": [{ "role": "control-plane" }, { "role": "worker" }, { "role": "worker" }],
+        "nodes": nodes,
         "kubeadmConfigPatches": [kubelet.to_string(), kube_proxy_configuration.to_string()],
         "containerdConfigPatches": containerd,
     })

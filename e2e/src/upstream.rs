@@ -27,8 +27,8 @@ const PROCESSES: &str = "8";
 pub enum Suite {
     /// `[sig-network] Services`, without the slow and disruptive ones.
     Services,
-    /// The slow ones of them.
-    ServicesSlow,
+    /// The slow ones of `Services` and of `Networking Granular Checks: Services`.
+    Slow,
     /// `[sig-network] EndpointSlice`, `EndpointSliceMirroring`, `Endpoints`.
     EndpointSlice,
     /// `[sig-network] Conntrack`.
@@ -83,7 +83,7 @@ impl Suite {
         Self::GranularChecks,
         Self::KubeProxy,
         Self::Dns,
-        Self::ServicesSlow,
+        Self::Slow,
     ];
 
     /// Its name on the command line and in file names.
@@ -99,7 +99,10 @@ impl Suite {
         let quick = format!(r"{NEVER}|\[Slow\]");
         let (focus, skip) = match self {
             Self::Services => (r"\[sig-network\] Services".to_owned(), quick),
-            Self::ServicesSlow => (r"\[sig-network\] Services.*\[Slow\]".to_owned(), NEVER.to_owned()),
+            Self::Slow => (
+                r"\[sig-network\] (Services|Networking Granular Checks: Services).*\[Slow\]".to_owned(),
+                NEVER.to_owned(),
+            ),
             Self::EndpointSlice => (r"\[sig-network\] (EndpointSlice|Endpoints)".to_owned(), quick),
             Self::Conntrack => (r"\[sig-network\] Conntrack".to_owned(), quick),
             Self::TrafficDistribution => (r"\[sig-network\] Traffic Distribution".to_owned(), quick),
