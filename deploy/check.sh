@@ -52,7 +52,8 @@ golden eks --set apiServer.host=abc.eks.amazonaws.com --values $CHART/values-eks
 golden baremetal "${host[@]}" --values $CHART/values-baremetal.yaml
 golden kubeconfig --set agent.kubeconfig.configMap.name=kube-proxy
 golden everything "${host[@]}" --values $CHART/tests/everything.yaml
-golden none --set replaceKubeProxy=false
+golden agent "${host[@]}" --set operator.enabled=false
+golden none --set replaceKubeProxy=false --set operator.enabled=false
 
 refused "apiServer.host"
 refused "agent.kubeconfig.configMap.name" --set agent.kubeconfig.hostPath=/a --set agent.kubeconfig.configMap.name=b
@@ -78,12 +79,16 @@ for what in serviceMonitor prometheusRule dashboard; do
   refused "agent.metricsBindAddress" "${host[@]}" --set monitoring.$what.enabled=true
 done
 refused "/monitoring/serviceMonitor/interval" "${host[@]}" --set monitoring.serviceMonitor.interval=often
+refused "/operator/replicas" "${host[@]}" --set operator.replicas=0
+refused "/operator/leaderElection/leaseDuration" "${host[@]}" --set operator.leaderElection.leaseDuration=1500ms
+refused "/operator/probePort" "${host[@]}" --set operator.probePort=80
+refused "'replica'" "${host[@]}" --set operator.replica=3
 refused "/replaceKubeProxy" "${host[@]}" --set-string replaceKubeProxy=yes
 
-# What an agent may do, whatever the values: no wildcard, no Secret, no privilege.
+# What agents and operators may do, whatever the values: no wildcard, no Secret, no privilege.
 for file in "$GOLDEN"/*.yaml; do
   if grep -nE '"\*"|\[.*\*.*\]|secrets|privileged: true|allowPrivilegeEscalation: true' "$file" >&2; then
-    complain "$file grants more than an agent needs"
+    complain "$file grants more than is needed"
   fi
 done
 
@@ -96,10 +101,10 @@ for metric in $(grep -ohE '\b(fairlead|kubeproxy|process)_[a-z_]+' $CHART/files/
   fi
 done
 
-# Every flag that the chart sets is one of the agent's.
-for flag in $(sed -nE 's/^ +- --([a-z-]+).*/\1/p' $CHART/templates/agent/daemonset.yaml | sort -u); do
+# Every flag that the chart sets is one of the program's.
+for flag in $(sed -nE 's/^ +- --([a-z-]+).*/\1/p' $CHART/templates/{agent/daemonset,operator/deployment}.yaml | sort -u); do
   if ! grep -rqE "^ +(pub )?${flag//-/_}:|(long|name) = \"$flag\"" ../operator/src; then
-    complain "the agent has no flag --$flag"
+    complain "the program has no flag --$flag"
   fi
 done
 

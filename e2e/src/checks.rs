@@ -3,6 +3,7 @@
 
 mod faults;
 mod install;
+mod leader;
 mod migration;
 mod names;
 
@@ -38,6 +39,11 @@ const CHECKS: &[Check] = &[
         name: "names",
         promise: "Services are found by environment variables and DNS names, and answer",
         run: names::run,
+    },
+    Check {
+        name: "leader",
+        promise: "one replica of the operator leads, and another does within two seconds when it is told to end",
+        run: leader::run,
     },
     Check {
         name: "roll-out",

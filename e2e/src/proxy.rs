@@ -14,6 +14,8 @@ pub const RELEASE: &str = "fairlead";
 pub const NAMESPACE: &str = "fairlead-system";
 /// The workload of the agents.
 pub const AGENTS: &str = "daemonset/fairlead-agent";
+/// The workload of the operator.
+pub const OPERATOR: &str = "deployment/fairlead-operator";
 /// What the image is called on the nodes; no registry has it.
 const IMAGE: (&str, &str) = ("fairlead.test/fairlead", "e2e");
 /// A release build of everything with one codegen job takes as long on a small machine.
@@ -76,12 +78,14 @@ pub fn begin_install(cluster: &Cluster, settings: &[String]) -> anyhow::Result<(
 
 /// Waits until every pod of the release is ready.
 pub fn wait_until_ready(cluster: &Cluster) -> anyhow::Result<()> {
-    cluster
-        .kubectl(["rollout", "status", AGENTS, "--namespace", NAMESPACE])
-        .args([format!("--timeout={}s", ROLLOUT_LIMIT.as_secs())])
-        .within(ROLLOUT_LIMIT + Duration::from_secs(5))
-        .run()
-        .map(drop)
+    for workload in [AGENTS, OPERATOR] {
+        cluster
+            .kubectl(["rollout", "status", workload, "--namespace", NAMESPACE])
+            .args([format!("--timeout={}s", ROLLOUT_LIMIT.as_secs())])
+            .within(ROLLOUT_LIMIT + Duration::from_secs(5))
+            .run()?;
+    }
+    Ok(())
 }
 
 /// Removes the release and what the agents left in the kernel.
