@@ -150,7 +150,7 @@ fn a_provider_that_is_right_passes() {
 #[test]
 fn a_provider_that_is_wrong_is_found_out() {
     for (fault, said) in [
-        (Fault::Doubles, "left == right"),
+        (Fault::Doubles, "done twice fails"),
         (Fault::MarksLate, "something is orphaned"),
         (Fault::TakesForeign, "there was nothing to delete"),
         (Fault::NeverRests, "it does not settle"),
