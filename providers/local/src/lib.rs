@@ -7,3 +7,5 @@
 //! - `announcement`: how the owner answers: ARP, NDP, and ICMP echo.
 //!
 //! All three decide purely: time is an argument, and datagrams and frames come in and go out as bytes.
+
+pub mod ownership;

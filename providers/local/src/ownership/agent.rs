@@ -1,0 +1,439 @@
+//! The agent: datagrams, time and statements in; datagrams and decisions out.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use aws_lc_rs::hmac;
+
+use super::claims::Group;
+use super::config::{Config, Eligibility, Event, GroupId, Mode, Output, YieldReason};
+use super::membership::Peer;
+use super::rank::NodeId;
+use super::wire::{self, Body, Datagram, ENTRIES, Heartbeat, MEMBERS, WireError};
+
+/// One node's part in the decisions.
+#[derive(Debug)]
+pub struct Agent {
+    pub(super) config: Config,
+    keys: Vec<hmac::Key>,
+    pub(super) me: NodeId,
+    incarnation: u64,
+    sequence: u64,
+    pub(super) peers: BTreeMap<NodeId, Peer>,
+    pub(super) groups: BTreeMap<GroupId, Group>,
+    /// The groups by the revision at which their entry last changed.
+    log: BTreeMap<u64, GroupId>,
+    revision: u64,
+    api: bool,
+    last_call: Instant,
+    next_beat: Instant,
+    /// A peer is fresh if it has answered something sent after this.
+    listening_from: u64,
+    listening_since: Instant,
+    pub(super) joined: bool,
+    pub(super) entitled: bool,
+    dirty: bool,
+    /// A group waits for a time to pass.
+    waiting: bool,
+    pub(super) out: VecDeque<Output>,
+}
+
+impl Agent {
+    /// An agent that knows nothing but `resume`: the claims that this node held when its last
+    /// process ended. `incarnation` must grow with every start on this node. The first key signs;
+    /// all of them are accepted, so that keys can be rotated.
+    pub fn new(
+        config: Config,
+        node: NodeId,
+        incarnation: u64,
+        keys: &[Vec<u8>],
+        resume: &[(GroupId, u64)],
+        now: Instant,
+    ) -> Self {
+        let keys = keys.iter().map(|key| hmac::Key::new(hmac::HMAC_SHA256, key)).collect();
+        let mut agent = Self {
+            config,
+            keys,
+            me: node,
+            incarnation,
+            sequence: 0,
+            peers: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            log: BTreeMap::new(),
+            revision: 0,
+            api: false,
+            last_call: now,
+            next_beat: now,
+            listening_from: 0,
+            listening_since: now,
+            joined: false,
+            entitled: false,
+            dirty: true,
+            waiting: false,
+            out: VecDeque::new(),
+        };
+        for (id, epoch) in resume {
+            let mut group = Group::new(Mode::Sticky);
+            group.learn(*id, *epoch, node);
+            agent.groups.insert(*id, group);
+            agent.touch(*id);
+        }
+        agent
+    }
+
+    /// States who the members are; this node may be among them. At most 129 take part.
+    pub fn set_members(&mut self, members: &[NodeId]) {
+        let others = || members.iter().copied().filter(|node| *node != self.me).take(MEMBERS);
+        let kept: std::collections::BTreeSet<NodeId> = others().collect();
+        self.peers.retain(|node, _| kept.contains(node));
+        for node in kept {
+            self.peers.entry(node).or_default();
+        }
+        self.dirty = true;
+    }
+
+    /// States which groups exist. A group that is gone is yielded.
+    pub fn set_groups(&mut self, groups: &[(GroupId, Mode)]) {
+        let wanted: BTreeMap<GroupId, Mode> = groups.iter().copied().collect();
+        let gone: Vec<GroupId> = (self.groups.iter())
+            .filter(|(id, group)| !group.removed && !wanted.contains_key(id))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in gone {
+            self.give_up(id, YieldReason::Removed);
+            self.set(id, |group| {
+                group.removed = true;
+                group.eligibility = Group::new(group.mode).eligibility;
+            });
+        }
+        for (id, mode) in wanted {
+            let group = self.groups.entry(id).or_insert_with(|| Group::new(mode));
+            group.mode = mode;
+            group.removed = false;
+            let told = self.peers.values().filter_map(|peer| peer.table.get(&id));
+            for entry in told {
+                group.learn(id, entry.epoch, entry.owner);
+            }
+            self.touch(id);
+        }
+    }
+
+    /// States whether this node may own a group that was stated before.
+    pub fn set_eligibility(&mut self, group: GroupId, eligibility: Eligibility) {
+        self.set(group, |group| group.eligibility = eligibility);
+    }
+
+    /// States whether the API server answers this agent.
+    pub fn set_api_reachable(&mut self, reachable: bool) {
+        self.dirty |= self.api != reachable;
+        self.api = reachable;
+    }
+
+    /// A claim that its owner wrote to the API.
+    pub fn api_claim(&mut self, group: GroupId, epoch: u64, node: NodeId) {
+        if self
+            .groups
+            .get_mut(&group)
+            .is_some_and(|known| known.learn(group, epoch, node))
+        {
+            self.touch(group);
+        }
+    }
+
+    /// Lets time pass. To be called by [`Self::next_deadline`], and after every other input.
+    pub fn tick(&mut self, now: Instant) {
+        self.notice_pause(now);
+        self.settle(now);
+    }
+
+    /// Takes a datagram. An error says that it was not a member's, and nothing has changed.
+    pub fn received(&mut self, bytes: &[u8], now: Instant) -> Result<(), WireError> {
+        // First: what was queued while this process was paused is old.
+        self.notice_pause(now);
+        let Datagram {
+            from,
+            to,
+            incarnation,
+            sequence,
+            body,
+        } = wire::open(bytes, &self.keys)?;
+        let Some(peer) = self.peers.get_mut(&from).filter(|_| to == self.me) else {
+            return Ok(());
+        };
+        if !peer.admits(incarnation, sequence) {
+            return Ok(());
+        }
+        peer.last_heard = Some(now);
+        match body {
+            Body::Heartbeat(beat) => {
+                peer.owed |= beat.probe;
+                self.dirty |= peer.beat(sequence, beat, (self.incarnation, self.listening_from));
+            }
+            Body::State { after, entries } => {
+                peer.learn(after, &entries);
+                peer.owed = true;
+                for entry in entries {
+                    let known = self.groups.get_mut(&entry.group);
+                    if known.is_some_and(|known| known.learn(entry.group, entry.epoch, entry.owner)) {
+                        self.touch(entry.group);
+                    }
+                }
+                self.dirty = true;
+            }
+        }
+        self.settle(now);
+        Ok(())
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// When [`Self::tick`] is due at the latest.
+    pub fn next_deadline(&self) -> Instant {
+        if self.dirty {
+            return self.last_call;
+        }
+        let busy = self.waiting
+            || self
+                .peers
+                .values()
+                .any(|peer| peer.heard && (peer.has_of_me < self.revision || self.is_quiet(peer, self.next_beat)));
+        if busy {
+            self.next_beat.min(self.last_call + self.config.probe_interval)
+        } else {
+            self.next_beat
+        }
+    }
+
+    /// The groups that this node owns now, with their epochs: what to keep for `resume`.
+    pub fn owned(&self) -> impl Iterator<Item = (GroupId, u64)> {
+        self.groups
+            .iter()
+            .filter(|(_, group)| group.holds)
+            .map(|(id, group)| (*id, group.epoch))
+    }
+
+    fn is_quiet(&self, peer: &Peer, now: Instant) -> bool {
+        peer.silent_for(now)
+            .is_some_and(|silence| silence >= self.config.probe_after)
+    }
+
+    fn notice_pause(&mut self, now: Instant) {
+        let gap = now.saturating_duration_since(self.last_call);
+        self.last_call = now;
+        if gap <= self.config.pause {
+            return;
+        }
+        self.out.push_back(Output::Event(Event::Paused(gap)));
+        self.give_up_all(YieldReason::Paused);
+        self.listen(now);
+    }
+
+    /// From here on only answers to what is sent from here on count.
+    fn listen(&mut self, now: Instant) {
+        self.listening_from = self.sequence;
+        self.listening_since = now;
+        self.joined = false;
+        self.entitled = self.api;
+        for peer in self.peers.values_mut() {
+            peer.fresh = false;
+        }
+        self.next_beat = now;
+        self.dirty = true;
+    }
+
+    fn settle(&mut self, now: Instant) {
+        let changed = self.judge_peers(now);
+        self.judge_myself(now);
+        if self.dirty || self.waiting {
+            self.dirty = false;
+            self.waiting = self.decide(now);
+        }
+        self.forget_removed();
+        let beat_due = changed || now >= self.next_beat;
+        if beat_due {
+            self.next_beat = now + self.config.interval;
+        }
+        let targets: Vec<NodeId> = self.peers.keys().copied().collect();
+        for to in targets {
+            self.serve(to, beat_due, now);
+        }
+    }
+
+    fn judge_peers(&mut self, now: Instant) -> bool {
+        let mut changed = false;
+        for (node, peer) in &mut self.peers {
+            let heard = peer
+                .silent_for(now)
+                .is_some_and(|silence| silence < self.config.silence);
+            if heard != peer.heard {
+                peer.heard = heard;
+                changed = true;
+                let event = if heard {
+                    Event::PeerHeard(*node)
+                } else {
+                    Event::PeerSilent(*node)
+                };
+                self.out.push_back(Output::Event(event));
+            }
+        }
+        self.dirty |= changed;
+        changed
+    }
+
+    /// Whether this agent may own anything, and whether it knows enough to claim.
+    fn judge_myself(&mut self, now: Instant) {
+        let fresh = self.peers.values().filter(|peer| peer.heard && peer.fresh).count();
+        let entitled = self.api || (fresh + 1) * 2 > self.peers.len() + 1;
+        if self.entitled && !entitled {
+            self.give_up_all(YieldReason::Isolated);
+            self.listen(now);
+        }
+        self.dirty |= entitled != self.entitled;
+        self.entitled = entitled;
+        if !self.joined && entitled {
+            let heard_are_known = self
+                .peers
+                .values()
+                .all(|peer| !peer.heard || (peer.fresh && peer.in_sync()));
+            let complete = fresh == self.peers.len();
+            let late = now.saturating_duration_since(self.listening_since) >= self.config.join;
+            self.joined = heard_are_known && (complete || late);
+            self.dirty |= self.joined;
+            if self.joined {
+                self.next_beat = now;
+            }
+        }
+    }
+
+    fn serve(&mut self, to: NodeId, beat_due: bool, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&to) else { return };
+        let silence = peer.silent_for(now);
+        let quiet = peer.heard && silence.is_some_and(|silence| silence >= self.config.probe_after);
+        let since = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
+        let probe = quiet && since(peer.probed_at).is_none_or(|ago| ago >= self.config.probe_interval);
+        if probe {
+            peer.probed_at = Some(now);
+        }
+        if since(peer.sent_at).is_some_and(|ago| ago >= self.config.interval / 2) {
+            peer.sent = peer.has_of_me;
+        }
+        let owed = std::mem::take(&mut peer.owed);
+        let from = if peer.heard { peer.sent } else { self.revision };
+        if from < self.revision {
+            peer.sent = self.revision;
+            peer.sent_at = Some(now);
+            let news: Vec<_> = self
+                .log
+                .range(from + 1..)
+                .map(|(_, id)| self.groups[id].entry(*id))
+                .collect();
+            let mut after = from;
+            for part in news.chunks(ENTRIES) {
+                self.send(
+                    to,
+                    Body::State {
+                        after,
+                        entries: part.to_vec(),
+                    },
+                );
+                after = part.last().map_or(after, |entry| entry.revision);
+            }
+        }
+        if beat_due || probe || owed {
+            let beat = self.heartbeat(to, probe);
+            self.send(to, Body::Heartbeat(beat));
+        }
+    }
+
+    fn heartbeat(&self, to: NodeId, probe: bool) -> Heartbeat {
+        let peer = &self.peers[&to];
+        Heartbeat {
+            echo: (peer.incarnation, peer.newest),
+            has: peer.has_of_it,
+            revision: self.log.last_key_value().map_or(0, |(revision, _)| *revision),
+            joined: self.joined,
+            entitled: self.entitled,
+            probe,
+            hears: self
+                .peers
+                .iter()
+                .filter(|(_, peer)| peer.heard)
+                .map(|(node, _)| *node)
+                .collect(),
+        }
+    }
+
+    fn send(&mut self, to: NodeId, body: Body) {
+        self.sequence += 1;
+        let datagram = Datagram {
+            from: self.me,
+            to,
+            incarnation: self.incarnation,
+            sequence: self.sequence,
+            body,
+        };
+        let bytes = wire::seal(&datagram, self.keys.first().expect("an agent has a key"));
+        self.out.push_back(Output::Send { to, bytes });
+    }
+
+    fn set(&mut self, id: GroupId, change: impl FnOnce(&mut Group)) {
+        if let Some(group) = self.groups.get_mut(&id) {
+            let before = group.entry(id);
+            change(group);
+            self.dirty = true;
+            if group.entry(id) != before || group.removed {
+                self.touch(id);
+            }
+        }
+    }
+
+    /// The group's entry has changed: the peers are to be told.
+    pub(super) fn touch(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        self.log.remove(&group.revision);
+        self.revision += 1;
+        group.revision = self.revision;
+        self.log.insert(self.revision, id);
+        self.dirty = true;
+    }
+
+    pub(super) fn give_up(&mut self, id: GroupId, why: YieldReason) {
+        let held = self
+            .groups
+            .get_mut(&id)
+            .is_some_and(|group| std::mem::take(&mut group.holds));
+        if held {
+            self.touch(id);
+            self.out.push_back(Output::Yield { group: id, why });
+        }
+    }
+
+    fn give_up_all(&mut self, why: YieldReason) {
+        let held: Vec<GroupId> = self.owned().map(|(id, _)| id).collect();
+        for id in held {
+            self.give_up(id, why);
+        }
+    }
+
+    /// A removed group is told until every peer knows of it.
+    fn forget_removed(&mut self) {
+        let known = self
+            .peers
+            .values()
+            .map(|peer| peer.has_of_me)
+            .min()
+            .unwrap_or(self.revision);
+        let newest = self.revision;
+        let log = &mut self.log;
+        self.groups.retain(|_, group| {
+            let keep = !group.removed || group.revision > known || group.revision == newest;
+            if !keep {
+                log.remove(&group.revision);
+            }
+            keep
+        });
+    }
+}

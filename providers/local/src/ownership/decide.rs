@@ -1,0 +1,140 @@
+//! Who claims and who yields: the rules, group by group.
+
+use std::cmp::Reverse;
+use std::time::Instant;
+
+use super::agent::Agent;
+use super::config::{Eligibility, Event, GroupId, Mode, Output, OwnReason, YieldReason};
+use super::rank::{NodeId, score};
+use super::wire::Standing;
+
+/// What a group that this node does not hold looks like from here.
+enum State {
+    /// A living node holds it.
+    Held,
+    /// Free to be claimed, for a reason.
+    Open(OwnReason),
+    /// Its owner is alive and does not say that it holds it: it may not have been told yet.
+    Doubtful,
+}
+
+impl Agent {
+    /// Decides every group; says whether one of them waits for time to pass.
+    pub(super) fn decide(&mut self, now: Instant) -> bool {
+        let ids: Vec<GroupId> = self.groups.keys().copied().collect();
+        let mut waiting = !self.joined && self.entitled;
+        for id in ids {
+            if self.groups[&id].holds {
+                self.decide_held(id);
+            } else {
+                waiting |= self.decide_free(id, now);
+            }
+        }
+        waiting
+    }
+
+    fn decide_held(&mut self, id: GroupId) {
+        let group = &self.groups[&id];
+        if group.owner != self.me {
+            let winner = group.owner;
+            if group.mode == Mode::Sticky && group.eligibility != Eligibility::Leaving {
+                self.out.push_back(Output::Event(Event::Conflict { group: id, winner }));
+            }
+            self.give_up(id, YieldReason::Superseded);
+        } else if let Eligibility::Ineligible(why) = group.eligibility {
+            self.give_up(id, YieldReason::Ineligible(why));
+        }
+    }
+
+    fn decide_free(&mut self, id: GroupId, now: Instant) -> bool {
+        let may = self.joined && self.entitled;
+        let eligible = matches!(self.groups[&id].eligibility, Eligibility::Eligible { .. });
+        let wait = if may && eligible { self.reason(id) } else { None };
+        let group = self.groups.get_mut(&id).expect("decided groups exist");
+        let Some((why, wait)) = wait else {
+            group.open_since = None;
+            return false;
+        };
+        let since = *group.open_since.get_or_insert(now);
+        if now.saturating_duration_since(since) < wait {
+            return true;
+        }
+        group.open_since = None;
+        group.epoch += 1;
+        group.owner = self.me;
+        group.holds = true;
+        let epoch = group.epoch;
+        self.touch(id);
+        self.out.push_back(Output::Own { group: id, epoch, why });
+        false
+    }
+
+    /// Why this node would claim the group, and how long that has to be so before it does.
+    fn reason(&self, id: GroupId) -> Option<(OwnReason, std::time::Duration)> {
+        let mode = self.groups[&id].mode;
+        let place = self.place(id);
+        let stagger = self.config.stagger * place;
+        match self.state(id) {
+            State::Open(why) => Some((why, stagger)),
+            State::Doubtful => Some((OwnReason::Vacant, self.config.join + stagger)),
+            State::Held if mode == Mode::Revertive && place == 0 => {
+                Some((OwnReason::Reverted, self.config.revert_after))
+            }
+            State::Held => None,
+        }
+    }
+
+    fn state(&self, id: GroupId) -> State {
+        let group = &self.groups[&id];
+        if group.epoch == 0 {
+            return State::Open(OwnReason::Vacant);
+        }
+        if group.owner == self.me {
+            return State::Open(OwnReason::Resumed);
+        }
+        let Some(peer) = self.peers.get(&group.owner).filter(|_| self.is_alive(group.owner)) else {
+            return State::Open(OwnReason::OwnerDead);
+        };
+        if !peer.joined && peer.incarnation > 0 && peer.table.get(&id).is_none_or(|entry| !entry.holds) {
+            // It starts or wakes, and takes up what it owned when it has heard the others.
+            return State::Doubtful;
+        }
+        match peer.table.get(&id) {
+            Some(entry) if entry.epoch < group.epoch => State::Doubtful,
+            None => State::Doubtful,
+            Some(entry) => match (entry.standing, entry.holds) {
+                (Standing::Eligible, true) => State::Held,
+                (Standing::Eligible, false) => State::Open(OwnReason::Vacant),
+                _ => State::Open(OwnReason::OwnerLeaves),
+            },
+        }
+    }
+
+    /// A node that is not heard lives as long as half of those that are heard, this one included, hear it.
+    fn is_alive(&self, node: NodeId) -> bool {
+        let heard = || self.peers.iter().filter(|(_, peer)| peer.heard);
+        if heard().any(|(other, _)| *other == node) {
+            return true;
+        }
+        let judges = heard().count() + 1;
+        let vouching = heard().filter(|(_, peer)| peer.hears.contains(&node)).count();
+        (judges - vouching) * 2 <= judges
+    }
+
+    /// How many candidates come before this node.
+    fn place(&self, id: GroupId) -> u32 {
+        let group = &self.groups[&id];
+        let rank = |node: NodeId, weight: u16| {
+            let keeps = group.mode == Mode::Sticky && group.owner == node;
+            Reverse((keeps, weight, score(node, id)))
+        };
+        let mine = rank(self.me, group.entry(id).weight);
+        let before = (self.peers.iter())
+            .filter(|(_, peer)| peer.heard && peer.joined && peer.entitled)
+            .filter_map(|(node, peer)| Some((*node, peer.table.get(&id)?)))
+            .filter(|(_, entry)| entry.standing == Standing::Eligible)
+            .filter(|(node, entry)| rank(*node, entry.weight) < mine)
+            .count();
+        u32::try_from(before).unwrap_or(u32::MAX)
+    }
+}
