@@ -107,14 +107,17 @@ impl Agent {
             });
         }
         for (id, mode) in wanted {
+            let new = self.groups.get(&id).is_none_or(|group| group.removed);
             let group = self.groups.entry(id).or_insert_with(|| Group::new(mode));
             group.mode = mode;
             group.removed = false;
-            let told = self.peers.values().filter_map(|peer| peer.table.get(&id));
-            for entry in told {
-                group.learn(id, entry.epoch, entry.owner);
+            self.dirty = true;
+            if new {
+                for entry in self.peers.values().filter_map(|peer| peer.table.get(&id)) {
+                    group.learn(id, entry.epoch, entry.owner);
+                }
+                self.touch(id);
             }
-            self.touch(id);
         }
     }
 

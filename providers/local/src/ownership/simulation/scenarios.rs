@@ -1,0 +1,164 @@
+//! One fault at a time, with its bound.
+
+use super::*;
+
+fn settled(seed: u64, nodes: usize, groups: u8) -> World {
+    let mut world = World::new(seed, nodes, groups, Mode::Sticky);
+    world.run(3_000);
+    world.assert_one_owner_each(seed);
+    world.forget_observations();
+    world
+}
+
+fn take_over_times(nodes: usize, loss: u64, trials: u64) -> Vec<u64> {
+    let mut times: Vec<u64> = (1..=trials)
+        .map(|seed| {
+            let mut world = settled(seed, nodes, 1);
+            world.loss = loss;
+            let wait = 1_000 + world.random.below(100);
+            world.run(wait);
+            world.forget_observations();
+            let owner = world.owners(world.groups[0].0)[0];
+            world.nodes[owner].agent = None;
+            world.run(2_000);
+            world.assert_one_owner_each(seed);
+            world.longest_unowned / MS
+        })
+        .collect();
+    times.sort_unstable();
+    times
+}
+
+#[test]
+fn a_dead_owner_is_replaced_within_the_target() {
+    for (nodes, loss) in [(3, 0), (3, 50), (10, 0), (10, 50)] {
+        let times = take_over_times(nodes, loss, 100);
+        let (p50, p99, max) = (times[50], times[98], times[99]);
+        println!("{nodes} nodes, {loss} ‰ loss: take-over p50 {p50} ms, p99 {p99} ms, max {max} ms");
+        assert!(p50 < 400 && p99 < 800, "{nodes} nodes, {loss} of 1,000 lost: {times:?}");
+    }
+}
+
+#[test]
+fn random_loss_moves_nothing_within_an_hour() {
+    let mut world = settled(7, 3, 1);
+    world.loss = 50;
+    world.run(3_600 * 1_000);
+    assert_eq!((world.owns, world.longest_unowned), (0, 0));
+}
+
+#[test]
+fn a_drained_owner_keeps_until_its_successor_has_claimed() {
+    for seed in 1..=50 {
+        let mut world = settled(seed, 3, 3);
+        world.loss = 50;
+        let owner = world.owners(world.groups[0].0)[0];
+        world.qualify(owner, Eligibility::Leaving);
+        world.run(2_000);
+        world.assert_one_owner_each(seed);
+        assert_ne!(world.owners(world.groups[0].0), [owner], "seed {seed}");
+        assert_eq!(world.longest_unowned, 0, "seed {seed}");
+        assert!(
+            world.longest_double < 400 * MS,
+            "seed {seed}: {} µs",
+            world.longest_double
+        );
+    }
+}
+
+#[test]
+fn an_owner_that_is_cut_off_yields() {
+    let mut world = settled(3, 3, 1);
+    let owner = world.owners(world.groups[0].0)[0];
+    world.nodes[owner].side = 1;
+    world.run(450);
+    assert!(!world.owners(world.groups[0].0).contains(&owner));
+    world.assert_one_owner_each(3);
+}
+
+#[test]
+fn a_claim_written_to_the_api_makes_the_minority_yield() {
+    let mut world = settled(4, 3, 1);
+    let (group, owner) = (world.groups[0].0, world.owners(world.groups[0].0)[0]);
+    world.nodes[owner]
+        .agent
+        .as_mut()
+        .expect("it runs")
+        .set_api_reachable(true);
+    world.nodes[owner].side = 1;
+    world.run(1_000);
+    assert_eq!(world.owners(group).len(), 2, "both sides are entitled");
+    let other = *world
+        .owners(group)
+        .iter()
+        .find(|node| **node != owner)
+        .expect("two own");
+    let id = world.ids[other];
+    world.nodes[owner]
+        .agent
+        .as_mut()
+        .expect("it runs")
+        .api_claim(group, 2, id);
+    world.run(10);
+    assert_eq!(world.owners(group), [other]);
+}
+
+#[test]
+fn a_rollout_of_all_agents_moves_nothing() {
+    for seed in 1..=20 {
+        let mut world = settled(seed, 3, 8);
+        let before: Vec<_> = world.groups.iter().map(|(group, _)| world.owners(*group)).collect();
+        for node in 0..3 {
+            world.stop(node);
+            world.run(150);
+            world.start(node);
+            world.run(1_500);
+        }
+        let after: Vec<_> = world.groups.iter().map(|(group, _)| world.owners(*group)).collect();
+        assert_eq!(before, after, "seed {seed}");
+        assert!(
+            world.longest_unowned < 250 * MS,
+            "seed {seed}: {} µs",
+            world.longest_unowned
+        );
+    }
+}
+
+#[test]
+fn a_revertive_group_goes_back_without_a_gap() {
+    let mut world = World::new(5, 3, 1, Mode::Revertive);
+    world.run(5_000);
+    let group = world.groups[0].0;
+    let first = world.owners(group)[0];
+    world.stop(first);
+    world.run(2_000);
+    world.start(first);
+    world.run(1_000);
+    world.forget_observations();
+    world.run(4_000);
+    assert_eq!((world.owners(group), world.longest_unowned), (vec![first], 0));
+}
+
+#[test]
+fn a_thousand_groups_on_ten_nodes_cost_little_at_rest() {
+    let mut world = settled(6, 10, 1);
+    world.groups = (0..1_000_u32)
+        .map(|group| {
+            let mut id = [0; 16];
+            id[..4].copy_from_slice(&group.to_be_bytes());
+            (GroupId(id), Mode::Sticky)
+        })
+        .collect();
+    let groups = world.groups.clone();
+    for node in &mut world.nodes {
+        let agent = node.agent.as_mut().expect("it runs");
+        agent.set_groups(&groups);
+        groups.iter().for_each(|(group, _)| agent.set_eligibility(*group, FIT));
+    }
+    world.groups.truncate(1);
+    world.run(2_000);
+    world.bytes = 0;
+    world.run(1_000);
+    println!("{} bytes per second and node at rest", world.bytes / 10);
+    assert!(world.bytes / 10 < 25_000, "{}", world.bytes / 10);
+}
