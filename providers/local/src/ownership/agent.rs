@@ -1,6 +1,6 @@
 //! The agent: datagrams, time and statements in; datagrams and decisions out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use aws_lc_rs::hmac;
@@ -32,9 +32,12 @@ pub struct Agent {
     listening_since: Instant,
     pub(super) joined: bool,
     pub(super) entitled: bool,
+    /// Every group is to be decided again.
     dirty: bool,
-    /// A group waits for a time to pass.
-    waiting: bool,
+    /// These groups are to be decided again.
+    stale: BTreeSet<GroupId>,
+    /// These groups wait for a time to pass.
+    waiting: BTreeSet<GroupId>,
     pub(super) out: VecDeque<Output>,
 }
 
@@ -69,7 +72,8 @@ impl Agent {
             joined: false,
             entitled: false,
             dirty: true,
-            waiting: false,
+            stale: BTreeSet::new(),
+            waiting: BTreeSet::new(),
             out: VecDeque::new(),
         };
         for (id, epoch) in resume {
@@ -84,7 +88,7 @@ impl Agent {
     /// States who the members are; this node may be among them. At most 129 take part.
     pub fn set_members(&mut self, members: &[NodeId]) {
         let others = || members.iter().copied().filter(|node| *node != self.me).take(MEMBERS);
-        let kept: std::collections::BTreeSet<NodeId> = others().collect();
+        let kept: BTreeSet<NodeId> = others().collect();
         self.peers.retain(|node, _| kept.contains(node));
         for node in kept {
             self.peers.entry(node).or_default();
@@ -180,8 +184,8 @@ impl Agent {
                     if known.is_some_and(|known| known.learn(entry.group, entry.epoch, entry.owner)) {
                         self.touch(entry.group);
                     }
+                    self.stale.insert(entry.group);
                 }
-                self.dirty = true;
             }
         }
         self.settle(now);
@@ -195,10 +199,11 @@ impl Agent {
 
     /// When [`Self::tick`] is due at the latest.
     pub fn next_deadline(&self) -> Instant {
-        if self.dirty {
+        if self.dirty || !self.stale.is_empty() {
             return self.last_call;
         }
-        let busy = self.waiting
+        let busy = !self.waiting.is_empty()
+            || (self.entitled && !self.joined)
             || self
                 .peers
                 .values()
@@ -250,14 +255,16 @@ impl Agent {
     fn settle(&mut self, now: Instant) {
         let changed = self.judge_peers(now);
         self.judge_myself(now);
-        if self.dirty || self.waiting {
-            self.dirty = false;
-            self.waiting = self.decide(now);
+        let mut ids = std::mem::take(&mut self.stale);
+        ids.append(&mut self.waiting);
+        if std::mem::take(&mut self.dirty) {
+            ids = self.groups.keys().copied().collect();
         }
-        self.forget_removed();
+        self.waiting = self.decide(ids, now);
         let beat_due = changed || now >= self.next_beat;
         if beat_due {
             self.next_beat = now + self.config.interval;
+            self.forget_removed();
         }
         let targets: Vec<NodeId> = self.peers.keys().copied().collect();
         for to in targets {
@@ -386,7 +393,7 @@ impl Agent {
         if let Some(group) = self.groups.get_mut(&id) {
             let before = group.entry(id);
             change(group);
-            self.dirty = true;
+            self.stale.insert(id);
             if group.entry(id) != before || group.removed {
                 self.touch(id);
             }
@@ -400,7 +407,7 @@ impl Agent {
         self.revision += 1;
         group.revision = self.revision;
         self.log.insert(self.revision, id);
-        self.dirty = true;
+        self.stale.insert(id);
     }
 
     pub(super) fn give_up(&mut self, id: GroupId, why: YieldReason) {

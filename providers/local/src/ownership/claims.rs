@@ -14,6 +14,8 @@ pub(super) struct Group {
     pub(super) epoch: u64,
     pub(super) owner: NodeId,
     pub(super) holds: bool,
+    /// Only the API has told of the highest claim.
+    pub(super) by_api: bool,
     pub(super) removed: bool,
     /// Since when this agent has had a reason to claim it.
     pub(super) open_since: Option<Instant>,
@@ -28,6 +30,7 @@ impl Group {
             epoch: 0,
             owner: NodeId(0),
             holds: false,
+            by_api: false,
             removed: false,
             open_since: None,
             revision: 0,
@@ -41,6 +44,7 @@ impl Group {
         if higher {
             self.epoch = epoch;
             self.owner = owner;
+            self.by_api = false;
             self.open_since = None;
         }
         higher

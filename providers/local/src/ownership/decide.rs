@@ -1,6 +1,7 @@
 //! Who claims and who yields: the rules, group by group.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::agent::Agent;
@@ -19,15 +20,15 @@ enum State {
 }
 
 impl Agent {
-    /// Decides every group; says whether one of them waits for time to pass.
-    pub(super) fn decide(&mut self, now: Instant) -> bool {
-        let ids: Vec<GroupId> = self.groups.keys().copied().collect();
-        let mut waiting = !self.joined && self.entitled;
+    /// Decides these groups; says which of them wait for time to pass.
+    pub(super) fn decide(&mut self, ids: BTreeSet<GroupId>, now: Instant) -> BTreeSet<GroupId> {
+        let mut waiting = BTreeSet::new();
         for id in ids {
-            if self.groups[&id].holds {
+            let Some(group) = self.groups.get(&id) else { continue };
+            if group.holds {
                 self.decide_held(id);
-            } else {
-                waiting |= self.decide_free(id, now);
+            } else if self.decide_free(id, now) {
+                waiting.insert(id);
             }
         }
         waiting
@@ -72,12 +73,13 @@ impl Agent {
     /// Why this node would claim the group, and how long that has to be so before it does.
     fn reason(&self, id: GroupId) -> Option<(OwnReason, std::time::Duration)> {
         let mode = self.groups[&id].mode;
-        let place = self.place(id);
-        let stagger = self.config.stagger * place;
         match self.state(id) {
-            State::Open(why) => Some((why, stagger)),
-            State::Doubtful => Some((OwnReason::Vacant, self.config.join + stagger)),
-            State::Held if mode == Mode::Revertive && place == 0 => {
+            State::Open(why) => Some((why, self.config.stagger * self.place(id))),
+            State::Doubtful => Some((
+                OwnReason::Vacant,
+                self.config.join + self.config.stagger * self.place(id),
+            )),
+            State::Held if mode == Mode::Revertive && self.place(id) == 0 => {
                 Some((OwnReason::Reverted, self.config.revert_after))
             }
             State::Held => None,

@@ -27,6 +27,8 @@ pub(super) struct Peer {
     pub(super) table: BTreeMap<GroupId, Entry>,
     /// Up to where the table is complete.
     pub(super) has_of_it: u64,
+    /// Parts beyond that: after which revision, and up to which.
+    ahead: BTreeMap<u64, u64>,
     /// Up to where the peer has this agent's table, and up to where it was sent.
     pub(super) has_of_me: u64,
     pub(super) sent: u64,
@@ -76,8 +78,7 @@ impl Peer {
         let changed = fresh != self.fresh
             || beat.joined != self.joined
             || beat.entitled != self.entitled
-            || beat.hears != self.hears
-            || beat.revision != self.revision;
+            || beat.hears != self.hears;
         self.fresh = fresh;
         self.joined = beat.joined;
         self.entitled = beat.entitled;
@@ -94,10 +95,13 @@ impl Peer {
                 self.table.insert(entry.group, *entry);
             }
         }
-        if after <= self.has_of_it
-            && let Some(last) = entries.last()
-        {
-            self.has_of_it = self.has_of_it.max(last.revision);
+        let Some(last) = entries.last() else { return };
+        // Parts overtake each other; what is lost is sent again, so forgetting one is no harm.
+        if self.ahead.len() < 256 {
+            self.ahead.insert(after, last.revision);
+        }
+        while let Some(part) = self.ahead.first_entry().filter(|part| *part.key() <= self.has_of_it) {
+            self.has_of_it = self.has_of_it.max(part.remove());
         }
     }
 

@@ -234,3 +234,56 @@ fn byte(rest: &mut &[u8]) -> Result<u8, WireError> {
 fn word(rest: &mut &[u8]) -> Result<u64, WireError> {
     take(rest).map(u64::from_be_bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(secret: &[u8]) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, secret)
+    }
+
+    fn full() -> Datagram {
+        let entry = Entry {
+            group: GroupId([7; 16]),
+            revision: 1,
+            epoch: 2,
+            owner: NodeId(3),
+            holds: true,
+            standing: Standing::Eligible,
+            weight: 4,
+        };
+        let body = Body::State {
+            after: 0,
+            entries: vec![entry; ENTRIES],
+        };
+        Datagram {
+            from: NodeId(1),
+            to: NodeId(2),
+            incarnation: 3,
+            sequence: 4,
+            body,
+        }
+    }
+
+    #[test]
+    fn a_sealed_datagram_opens_with_either_key_only() {
+        let sealed = seal(&full(), &key(b"old"));
+        assert!(sealed.len() <= 1_200, "{}", sealed.len());
+        assert_eq!(open(&sealed, &[key(b"new"), key(b"old")]), Ok(full()));
+        assert_eq!(open(&sealed, &[key(b"new")]), Err(WireError::Seal));
+    }
+
+    #[test]
+    fn no_cut_and_no_flipped_byte_passes_or_panics() {
+        let sealed = seal(&full(), &key(b"key"));
+        for at in 0..sealed.len() {
+            let mut flipped = sealed.clone();
+            flipped[at] ^= 0xff;
+            assert_eq!(open(&flipped, &[key(b"key")]), Err(WireError::Seal), "byte {at}");
+            assert!(open(&sealed[..at], &[key(b"key")]).is_err(), "cut at {at}");
+            // Without the seal, too.
+            let _ = decode(&flipped[..at]);
+        }
+    }
+}
