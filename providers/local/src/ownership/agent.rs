@@ -31,6 +31,8 @@ pub struct Agent {
     listening_from: u64,
     listening_since: Instant,
     pub(super) joined: bool,
+    /// It hears a majority of the members.
+    pub(super) majority: bool,
     pub(super) entitled: bool,
     /// Every group is to be decided again.
     dirty: bool,
@@ -70,6 +72,7 @@ impl Agent {
             listening_from: 0,
             listening_since: now,
             joined: false,
+            majority: false,
             entitled: false,
             dirty: true,
             stale: BTreeSet::new(),
@@ -138,11 +141,11 @@ impl Agent {
 
     /// A claim that its owner wrote to the API.
     pub fn api_claim(&mut self, group: GroupId, epoch: u64, node: NodeId) {
-        if self
-            .groups
-            .get_mut(&group)
-            .is_some_and(|known| known.learn(group, epoch, node))
-        {
+        let Some(known) = self.groups.get_mut(&group) else {
+            return;
+        };
+        if known.learn(group, epoch, node) {
+            known.by_api = node != self.me;
             self.touch(group);
         }
     }
@@ -296,7 +299,10 @@ impl Agent {
     /// Whether this agent may own anything, and whether it knows enough to claim.
     fn judge_myself(&mut self, now: Instant) {
         let fresh = self.peers.values().filter(|peer| peer.heard && peer.fresh).count();
-        let entitled = self.api || (fresh + 1) * 2 > self.peers.len() + 1;
+        let majority = (fresh + 1) * 2 > self.peers.len() + 1;
+        self.dirty |= majority != self.majority;
+        self.majority = majority;
+        let entitled = self.api || majority;
         if self.entitled && !entitled {
             self.give_up_all(YieldReason::Isolated);
             self.listen(now);

@@ -79,7 +79,7 @@ impl Agent {
                 OwnReason::Vacant,
                 self.config.join + self.config.stagger * self.place(id),
             )),
-            State::Held if mode == Mode::Revertive && self.place(id) == 0 => {
+            State::Held if mode == Mode::Revertive && self.majority && self.place(id) == 0 => {
                 Some((OwnReason::Reverted, self.config.revert_after))
             }
             State::Held => None,
@@ -95,7 +95,13 @@ impl Agent {
             return State::Open(OwnReason::Resumed);
         }
         let Some(peer) = self.peers.get(&group.owner).filter(|_| self.is_alive(group.owner)) else {
-            return State::Open(OwnReason::OwnerDead);
+            // Alone with the API, and told by the API of another side's claim: that side may live.
+            let elsewhere = group.by_api && !self.majority && self.peers.contains_key(&group.owner);
+            return if elsewhere {
+                State::Held
+            } else {
+                State::Open(OwnReason::OwnerDead)
+            };
         };
         if !peer.joined && peer.incarnation > 0 && peer.table.get(&id).is_none_or(|entry| !entry.holds) {
             // It starts or wakes, and takes up what it owned when it has heard the others.

@@ -13,6 +13,8 @@
 //! 2. A claim has the highest known epoch plus one. The higher epoch wins; of equal ones, the node of
 //!    higher score for the group. Whoever learns of a higher claim than its own yields, also when a
 //!    third node or the API tells it.
+//!    A node without a majority that knows such a claim from the API alone does not claim against it
+//!    while the owner is a member.
 //! 3. A group is claimed when nobody has it, or its owner is dead, leaving or not eligible, by the
 //!    first candidate: weight, then the rendezvous hash. The next one waits `stagger` for it.
 //! 4. A peer is *silent* after [`Config::silence`], having been asked several times. It is *dead* when
