@@ -13,6 +13,10 @@ use super::wire::{self, Body, Datagram, ENTRIES, Heartbeat, MEMBERS, WireError};
 
 /// One node's part in the decisions.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each states one fact, in every combination"
+)]
 pub struct Agent {
     pub(super) config: Config,
     keys: Vec<hmac::Key>,

@@ -9,6 +9,10 @@ use super::wire::{Entry, Heartbeat};
 
 /// A peer.
 #[derive(Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each states one fact, in every combination"
+)]
 pub(super) struct Peer {
     pub(super) incarnation: u64,
     /// The newest sequence and, as bits, which of the 64 before it were taken.

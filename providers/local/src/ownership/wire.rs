@@ -174,7 +174,7 @@ pub fn decode(bytes: &[u8]) -> Result<Datagram, WireError> {
         }
         1 => {
             let after = word(&mut rest)?;
-            if rest.len() % ENTRY != 0 || rest.len() > ENTRY * ENTRIES {
+            if !rest.len().is_multiple_of(ENTRY) || rest.len() > ENTRY * ENTRIES {
                 return Err(WireError::Length);
             }
             let mut entries = Vec::new();
