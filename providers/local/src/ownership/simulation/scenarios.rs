@@ -153,7 +153,9 @@ fn a_thousand_groups_on_ten_nodes_cost_little_at_rest() {
     for node in &mut world.nodes {
         let agent = node.agent.as_mut().expect("it runs");
         agent.set_groups(&groups);
-        groups.iter().for_each(|(group, _)| agent.set_eligibility(*group, FIT));
+        for (group, _) in &groups {
+            agent.set_eligibility(*group, FIT);
+        }
     }
     world.groups.truncate(1);
     world.run(2_000);
