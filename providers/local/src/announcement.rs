@@ -1,0 +1,30 @@
+//! How the node that owns an address answers for it on the LAN: ARP, neighbour discovery, ICMP echo, and a watch for others that claim it.
+//!
+//! No interface has the address, so that the kernel answers for none: not on a node that lost it, and not on a link where it is not announced.
+//!
+//! ```text
+//!  links (netlink) ─┐                    ┌─► replies, announcements, questions ─► packet sockets
+//!  held addresses ──┼──►  Responder  ────┼─► multicast groups to join
+//!  frames ──────────┘      (pure)        └─► events: somebody else claims an address; an address is free
+//! ```
+//!
+//! [`Responder`] decides; start reading there. Time is an argument, and frames come in and go out as bytes.
+
+mod arp;
+mod counters;
+mod echo;
+mod ip;
+mod link;
+mod ndp;
+mod probe;
+mod responder;
+mod schedule;
+mod timing;
+mod wire;
+
+pub use counters::{Counters, DropReason};
+pub use link::{Interfaces, Link, Reach, Scope};
+pub use probe::ProbeResult;
+pub use responder::{Channel, Event, Holding, Outgoing, Responder, Verdict};
+pub use timing::Timing;
+pub use wire::Mac;
