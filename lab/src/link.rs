@@ -112,6 +112,13 @@ impl Batch {
         });
     }
 
+    /// Gives an interface an address that is used only when nobody else on the link has it.
+    pub(crate) fn add_address_after_detection(&mut self, index: u32, address: IpNet) {
+        self.push(format!("add address {address}"), libc::RTM_NEWADDR, REPLACE, |body| {
+            write_address_with(body, index, address, 0);
+        });
+    }
+
     /// Takes an address from an interface.
     pub(crate) fn delete_address(&mut self, index: u32, address: IpNet) {
         self.push(format!("delete address {address}"), libc::RTM_DELADDR, PLAIN, |body| {
@@ -209,11 +216,15 @@ fn write_ifinfomsg(body: &mut Body<'_>, index: u32, flags: u32, change: u32) {
 }
 
 fn write_address(body: &mut Body<'_>, index: u32, address: IpNet) {
+    write_address_with(body, index, address, libc::IFA_F_NODAD);
+}
+
+fn write_address_with(body: &mut Body<'_>, index: u32, address: IpNet, flags: u32) {
     body.raw(&[family(address.addr()), address.prefix_len(), 0, libc::RT_SCOPE_UNIVERSE]);
     body.raw(&index.to_ne_bytes());
     body.attribute(libc::IFA_LOCAL, &octets(address.addr()));
     body.attribute(libc::IFA_ADDRESS, &octets(address.addr()));
-    body.attribute(libc::IFA_FLAGS, &libc::IFA_F_NODAD.to_ne_bytes());
+    body.attribute(libc::IFA_FLAGS, &flags.to_ne_bytes());
 }
 
 fn write_rtmsg(body: &mut Body<'_>, destination: IpNet, [protocol, scope, kind]: [u8; 3]) {
@@ -235,14 +246,14 @@ fn write_rtmsg(body: &mut Body<'_>, destination: IpNet, [protocol, scope, kind]:
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the kernel keeps a family in one byte")]
-fn family(address: IpAddr) -> u8 {
+pub(crate) fn family(address: IpAddr) -> u8 {
     match address {
         IpAddr::V4(_) => libc::AF_INET as u8,
         IpAddr::V6(_) => libc::AF_INET6 as u8,
     }
 }
 
-fn octets(address: IpAddr) -> Vec<u8> {
+pub(crate) fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),

@@ -132,6 +132,14 @@ impl Namespace {
         self.settle(&[], &[address.addr()])
     }
 
+    /// Gives an interface an IPv6 address as a host does that detects duplicates, where `accept_dad` says so. Does not wait for what comes of it.
+    pub fn try_address(&self, interface: &str, address: IpNet) -> Result<(), Error> {
+        let index = self.index_of(interface)?;
+        let mut batch = Batch::default();
+        batch.add_address_after_detection(index, address);
+        self.configure(batch)
+    }
+
     /// Takes an address from an interface.
     pub fn delete_address(&self, interface: &str, address: IpNet) -> Result<(), Error> {
         let index = self.index_of(interface)?;
@@ -211,14 +219,14 @@ impl Namespace {
         }
     }
 
-    fn index_of(&self, interface: &str) -> Result<u32, Error> {
+    pub(crate) fn index_of(&self, interface: &str) -> Result<u32, Error> {
         let mut batch = Batch::default();
         batch.find_link(interface);
         let found = self.ask(batch)?.first().and_then(|link| index_of(link));
         Ok(found.expect("the kernel describes the interface it found"))
     }
 
-    fn ask(&self, batch: Batch) -> Result<Vec<Vec<u8>>, Error> {
+    pub(crate) fn ask(&self, batch: Batch) -> Result<Vec<Vec<u8>>, Error> {
         self.inner.netlink.send(batch).map_err(|failed| Error::Netlink {
             namespace: self.name().to_owned(),
             action: failed.action,

@@ -8,20 +8,26 @@
 //!  frames ──────────┘      (pure)        └─► events: somebody else claims an address; an address is free
 //! ```
 //!
-//! [`Responder`] decides; start reading there. Time is an argument, and frames come in and go out as bytes.
+//! [`Responder`] decides; start reading there. Time is an argument, and frames come in and go out as bytes. [`Announcer`] runs it on a thread.
 
+mod announcer;
 mod arp;
 mod counters;
 mod echo;
 mod ip;
 mod link;
+mod link_monitor;
+mod membership;
 mod ndp;
+mod packet_socket;
 mod probe;
 mod responder;
 mod schedule;
+mod sys;
 mod timing;
 mod wire;
 
+pub use announcer::{Announcer, StartError};
 pub use counters::{Counters, DropReason};
 pub use link::{Interfaces, Link, Reach, Scope};
 pub use probe::ProbeResult;

@@ -6,7 +6,7 @@ use super::counters::DropReason;
 use super::ip::{self, Packet};
 use super::wire::{self, Mac};
 
-const REQUEST_V4: u8 = 8;
+pub(super) const REQUEST_V4: u8 = 8;
 const REPLY_V4: u8 = 0;
 pub(super) const REQUEST_V6: u8 = 128;
 const REPLY_V6: u8 = 129;

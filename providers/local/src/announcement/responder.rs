@@ -58,6 +58,8 @@ pub enum Event {
         /// Whether that is a node of the cluster.
         is_peer: bool,
     },
+    /// The node's links are others now: it may be able to announce what it was not, or the other way round.
+    LinksChanged,
     /// What came of [`Responder::probe`].
     Probed {
         /// The address.
@@ -125,6 +127,9 @@ impl Responder {
     pub fn set_links(&mut self, links: impl IntoIterator<Item = Link>, now: Instant) {
         let links = links.into_iter().map(|link| (link.index, link)).collect();
         let before = std::mem::replace(&mut self.links, links);
+        if before != self.links && !self.events.contains(&Event::LinksChanged) {
+            self.events.push_back(Event::LinksChanged);
+        }
         for (index, old) in &before {
             if !self
                 .links
@@ -160,6 +165,13 @@ impl Responder {
     /// The links as they were last told of.
     pub fn links(&self) -> impl Iterator<Item = &Link> {
         self.links.values()
+    }
+
+    /// Whether there is a link to announce the address on: a node without one must not own it.
+    pub fn can_announce(&self, address: IpAddr, scope: &Scope) -> bool {
+        self.links
+            .values()
+            .any(|link| is_usable(link) && scope.includes(link, address))
     }
 
     /// These are the MAC addresses of the cluster's other nodes.

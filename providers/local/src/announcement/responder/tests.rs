@@ -46,6 +46,7 @@ fn responder(now: Instant) -> Responder {
     responder.set_links([eth0()], now);
     responder.set_peers([PEER].into());
     responder.hold([(VIP4.into(), pingable()), (VIP6.into(), pingable())].into(), now);
+    assert_eq!(responder.events().collect::<Vec<_>>(), [Event::LinksChanged]);
     responder
 }
 

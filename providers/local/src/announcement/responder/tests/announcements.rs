@@ -115,6 +115,20 @@ fn a_link_that_comes_back_or_changes_is_told_everything_with_its_mac_of_now() {
 }
 
 #[test]
+fn a_node_can_announce_where_a_link_reaches_the_address() {
+    let now = Instant::now();
+    let mut responder = responder(now);
+    let (near, far) = (IpAddr::from(VIP4), IpAddr::from([198, 51, 100, 7]));
+    let scope = Scope::default();
+    assert!(responder.can_announce(near, &scope) && !responder.can_announce(far, &scope));
+    responder.set_links([eth0()], now);
+    assert_eq!(responder.events().count(), 0);
+    responder.set_links([Link { flags: 3, ..eth0() }], now);
+    assert_eq!(responder.events().collect::<Vec<_>>(), [Event::LinksChanged]);
+    assert!(!responder.can_announce(near, &scope));
+}
+
+#[test]
 fn groups_and_channels_follow_the_addresses_and_the_links() {
     let now = Instant::now();
     let mut responder = responder(now);
@@ -198,6 +212,7 @@ fn two_nodes_that_ask_and_answer_understand_each_other() {
         }],
         now,
     );
+    other.events().for_each(drop);
     for vip in [VIP4.into(), VIP6.into()] {
         other.probe(vip, Scope::default(), now);
     }

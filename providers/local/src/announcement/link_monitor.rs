@@ -1,0 +1,294 @@
+//! The node's links and their addresses, as the kernel tells of them (rtnetlink).
+//!
+//! A message about a link describes all of it, so the picture is kept by the messages alone. When some were lost it is drawn anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
+
+use super::link::Link;
+use super::wire::Mac;
+
+const HEADER_LEN: usize = 16;
+const LINK_HEADER_LEN: usize = 16;
+const ADDRESS_HEADER_LEN: usize = 8;
+/// Links, and addresses of both families: `RTNLGRP_*` as bits.
+const GROUPS: u32 = 1 << 0 | 1 << 4 | 1 << 8;
+/// Room for the links of some thousand pods that come at once.
+const RECEIVE_BUFFER: usize = 2 * 1024 * 1024;
+/// The kernel answers while it is asked.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// `linux/if_link.h`
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+/// Hosts behind a port of this kind talk with the port, not with its master.
+const VRF: &[u8] = b"vrf\0";
+
+/// Hears of links and addresses.
+#[derive(Debug)]
+pub(super) struct LinkMonitor {
+    socket: OwnedFd,
+    links: Links,
+    buffer: Vec<u8>,
+}
+
+/// All links, by index, and the addresses that were told of before their link.
+#[derive(Debug, Default)]
+struct Links {
+    links: BTreeMap<u32, Link>,
+    prefixes: BTreeMap<u32, BTreeSet<IpNet>>,
+}
+
+/// What a message changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Nothing,
+    Something,
+    /// A link is gone. One that comes with the same index is another.
+    LinkGone,
+}
+
+impl LinkMonitor {
+    /// Begins to listen, in the namespace of the calling thread, and looks at all there is.
+    pub(super) fn open() -> io::Result<Self> {
+        let socket = open(GROUPS)?;
+        // Only root of the machine may go beyond the machine's limit.
+        if sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).is_err() {
+            sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER)?;
+        }
+        let mut monitor = Self {
+            socket,
+            links: Links::default(),
+            buffer: vec![0; 64 * 1024],
+        };
+        monitor.links = list(&mut monitor.buffer)?;
+        Ok(monitor)
+    }
+
+    /// All links as they were when last read.
+    pub(super) fn links(&self) -> Vec<Link> {
+        self.links.all()
+    }
+
+    /// Reads all messages that wait. `show` is called with all links after one has gone, and after the last change.
+    pub(super) fn read(&mut self, mut show: impl FnMut(Vec<Link>)) -> io::Result<()> {
+        let mut has_changed = false;
+        loop {
+            let len = match rustix::net::recv(&self.socket, &mut self.buffer[..], RecvFlags::DONTWAIT) {
+                Ok((len, _)) => len,
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR) => continue,
+                Err(Errno::NOBUFS) => {
+                    // What goes while we look is told again afterwards.
+                    let fresh = list(&mut self.buffer)?;
+                    let links = &mut self.links.links;
+                    links.retain(|index, _| fresh.links.contains_key(index));
+                    show(self.links.all());
+                    self.links = fresh;
+                    has_changed = true;
+                    continue;
+                }
+                Err(errno) => return Err(errno.into()),
+            };
+            for (kind, payload) in Messages(&self.buffer[..len]) {
+                match self.links.apply(kind, payload) {
+                    Change::Nothing => {}
+                    Change::Something => has_changed = true,
+                    Change::LinkGone => {
+                        show(self.links.all());
+                        has_changed = false;
+                    }
+                }
+            }
+        }
+        if has_changed {
+            show(self.links.all());
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for LinkMonitor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Links {
+    fn all(&self) -> Vec<Link> {
+        let with_prefixes = |link: &Link| Link {
+            prefixes: self.prefixes.get(&link.index).cloned().unwrap_or_default(),
+            ..link.clone()
+        };
+        self.links.values().map(with_prefixes).collect()
+    }
+
+    fn apply(&mut self, kind: u16, payload: &[u8]) -> Change {
+        let change = match kind {
+            libc::RTM_NEWLINK => decode_link(payload).map(|link| {
+                let old = self.links.insert(link.index, link.clone());
+                old != Some(link)
+            }),
+            libc::RTM_DELLINK => {
+                let gone = decode_link(payload).and_then(|link| {
+                    self.prefixes.remove(&link.index);
+                    self.links.remove(&link.index)
+                });
+                if gone.is_some() {
+                    return Change::LinkGone;
+                }
+                None
+            }
+            libc::RTM_NEWADDR => {
+                decode_address(payload).map(|(link, prefix)| self.prefixes.entry(link).or_default().insert(prefix))
+            }
+            libc::RTM_DELADDR => decode_address(payload)
+                .and_then(|(link, prefix)| self.prefixes.get_mut(&link).map(|prefixes| prefixes.remove(&prefix))),
+            _ => None,
+        };
+        match change {
+            Some(true) => Change::Something,
+            Some(false) | None => Change::Nothing,
+        }
+    }
+}
+
+fn open(groups: u32) -> io::Result<OwnedFd> {
+    // No protocol is NETLINK_ROUTE.
+    let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+    rustix::net::bind(&socket, &SocketAddrNetlink::new(0, groups))?;
+    Ok(socket)
+}
+
+/// Lists all links and addresses, on a socket of its own.
+fn list(buffer: &mut [u8]) -> io::Result<Links> {
+    let socket = open(0)?;
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(PATIENCE))?;
+    let mut links = Links::default();
+    for (kind, header_len) in [
+        (libc::RTM_GETLINK, LINK_HEADER_LEN),
+        (libc::RTM_GETADDR, ADDRESS_HEADER_LEN),
+    ] {
+        rustix::net::send(&socket, &dump_request(kind, header_len), SendFlags::empty())?;
+        'dump: loop {
+            let (len, _) = rustix::net::recv(&socket, &mut *buffer, RecvFlags::empty())?;
+            for (kind, payload) in Messages(&buffer[..len]) {
+                match i32::from(kind) {
+                    libc::NLMSG_DONE => break 'dump,
+                    libc::NLMSG_ERROR => {
+                        let code = payload.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
+                        return Err(io::Error::from_raw_os_error(code.wrapping_neg()));
+                    }
+                    _ => {
+                        links.apply(kind, payload);
+                    }
+                }
+            }
+        }
+    }
+    Ok(links)
+}
+
+fn dump_request(kind: u16, header_len: usize) -> Vec<u8> {
+    let flags = u16::try_from(libc::NLM_F_REQUEST | libc::NLM_F_DUMP).expect("16 bits");
+    let len = u32::try_from(HEADER_LEN + header_len).expect("a short request");
+    let mut request = Vec::new();
+    request.extend(len.to_ne_bytes());
+    request.extend(kind.to_ne_bytes());
+    request.extend(flags.to_ne_bytes());
+    // Sequence number, port, and a header of the kind that asks for everything.
+    request.resize(HEADER_LEN + header_len, 0);
+    request
+}
+
+/// The types and payloads of the netlink messages in a datagram.
+struct Messages<'a>(&'a [u8]);
+
+impl<'a> Iterator for Messages<'a> {
+    type Item = (u16, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let [l0, l1, l2, l3, k0, k1, ..] = *self.0.first_chunk::<HEADER_LEN>()?;
+        let len = usize::try_from(u32::from_ne_bytes([l0, l1, l2, l3])).ok()?;
+        let payload = self.0.get(HEADER_LEN..len)?;
+        self.0 = self.0.get(len.next_multiple_of(4)..).unwrap_or_default();
+        Some((u16::from_ne_bytes([k0, k1]), payload))
+    }
+}
+
+/// The types and values of netlink attributes.
+struct Attributes<'a>(&'a [u8]);
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = (u16, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let [l0, l1, k0, k1] = *self.0.first_chunk::<4>()?;
+        let len = usize::from(u16::from_ne_bytes([l0, l1]));
+        let value = self.0.get(4..len)?;
+        self.0 = self.0.get(len.next_multiple_of(4)..).unwrap_or_default();
+        // The upper two bits say how the value is to be read.
+        Some((u16::from_ne_bytes([k0, k1]) & 0x3fff, value))
+    }
+}
+
+fn decode_link(payload: &[u8]) -> Option<Link> {
+    let (header, attributes) = payload.split_first_chunk::<LINK_HEADER_LEN>()?;
+    let [family, _, t0, t1, i0, i1, i2, i3, f0, f1, f2, f3, ..] = *header;
+    // Other families tell of a link as a port of a bridge, and not of all of it.
+    if i32::from(family) != libc::AF_UNSPEC {
+        return None;
+    }
+    let is_ethernet = u16::from_ne_bytes([t0, t1]) == libc::ARPHRD_ETHER;
+    let mut link = Link {
+        index: u32::from_ne_bytes([i0, i1, i2, i3]),
+        name: String::new(),
+        mac: None,
+        flags: u32::from_ne_bytes([f0, f1, f2, f3]),
+        is_port: false,
+        prefixes: BTreeSet::new(),
+        carrier_changes: 0,
+    };
+    let mut is_in_vrf = false;
+    for (kind, value) in Attributes(attributes) {
+        match kind {
+            libc::IFLA_IFNAME => link.name = text(value),
+            libc::IFLA_ADDRESS if is_ethernet => link.mac = value.try_into().ok().map(Mac),
+            libc::IFLA_MASTER => link.is_port = true,
+            libc::IFLA_CARRIER_CHANGES => {
+                link.carrier_changes = value.first_chunk().map_or(0, |count| u32::from_ne_bytes(*count));
+            }
+            libc::IFLA_LINKINFO => {
+                is_in_vrf = Attributes(value).any(|attribute| attribute == (IFLA_INFO_SLAVE_KIND, VRF));
+            }
+            _ => {}
+        }
+    }
+    link.is_port &= !is_in_vrf;
+    Some(link)
+}
+
+fn text(value: &[u8]) -> String {
+    let end = value.iter().position(|&byte| byte == 0).unwrap_or(value.len());
+    String::from_utf8_lossy(&value[..end]).into_owned()
+}
+
+fn decode_address(payload: &[u8]) -> Option<(u32, IpNet)> {
+    let (header, attributes) = payload.split_first_chunk::<ADDRESS_HEADER_LEN>()?;
+    let [_, prefix_len, _, _, i0, i1, i2, i3] = *header;
+    // On a point-to-point link this is the other end's: that is what can be reached.
+    let (_, value) = Attributes(attributes).find(|&(kind, _)| kind == libc::IFA_ADDRESS)?;
+    let address: IpAddr = match *value {
+        [a, b, c, d] => Ipv4Addr::new(a, b, c, d).into(),
+        _ => Ipv6Addr::from(<[u8; 16]>::try_from(value).ok()?).into(),
+    };
+    let prefix = IpNet::new(address, prefix_len).ok()?;
+    Some((u32::from_ne_bytes([i0, i1, i2, i3]), prefix))
+}
