@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the Helm chart: lint, what the schema and the templates refuse, and renders against those that are checked in.
+# Checks the Helm charts: lint, what the schema and the templates refuse, and renders against those that are checked in.
 #
 # Usage: deploy/check.sh [--update]   --update writes the renders anew
 # HELM names the program; otherwise it is the one in PATH, or the one that e2e/cluster/tools.sh builds.
@@ -9,6 +9,7 @@ cd "$(dirname "$0")"
 TOOLS=${FAIRLEAD_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/fairlead/tools}
 HELM=${HELM:-$(command -v helm || echo "$TOOLS/helm")}
 CHART=charts/fairlead
+CRDS=charts/fairlead-crds
 GOLDEN=$CHART/tests/golden
 MODE=${1:-}
 [[ -x $HELM ]] || { echo "helm is missing; e2e/cluster/tools.sh helm builds it" >&2; exit 1; }
@@ -108,6 +109,19 @@ for flag in $(sed -nE 's/^ +- --([a-z-]+).*/\1/p' $CHART/templates/{agent/daemon
   fi
 done
 
+# The definitions of our kinds are rendered as they are, whole, and stay when the chart goes.
+"$HELM" lint --quiet --strict "$CRDS" || complain "helm lint finds faults in $CRDS"
+rendered=$("$HELM" template fairlead-crds "$CRDS") || complain "$CRDS cannot be rendered"
+definitions() { grep -hvE '^(#|---|$)' "$@"; }
+if ! diff -u <(definitions "$CRDS"/templates/*.yaml) <(definitions <<<"$rendered") >&2; then
+  complain "helm changes the definitions in deploy/$CRDS"
+fi
+for file in "$CRDS"/templates/*.yaml; do
+  kind=$(sed -nE 's/^    kind: //p' "$file")
+  grep -q "^    helm.sh/resource-policy: keep$" "$file" || complain "helm uninstall would delete $file and every object of it"
+  grep -q "kind: $kind$" "$CRDS/Chart.yaml" || complain "deploy/$CRDS/Chart.yaml does not list $kind"
+done
+
 # The table of values is made of the comments in values.yaml.
 table() {
   python3 - "$CHART/values.yaml" <<'PYTHON'
@@ -147,4 +161,4 @@ elif ! diff -u $CHART/README.md <(with_table) >&2; then
 fi
 
 ((failures == 0)) || { echo "$failures faults" >&2; exit 1; }
-echo "the chart is as it should be"
+echo "the charts are as they should be"

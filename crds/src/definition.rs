@@ -40,6 +40,11 @@ fn adapt(schema: &mut JSONSchemaProps) {
     if schema.format.as_ref().is_some_and(|format| format.starts_with("uint")) {
         schema.format = None;
     }
+    // Comments are wrapped for the width of the source, explanations for that of the terminal.
+    if let Some(description) = &mut schema.description {
+        let paragraphs = description.split("\n\n").map(|paragraph| paragraph.replace('\n', " "));
+        *description = paragraphs.collect::<Vec<_>>().join("\n\n");
+    }
     if let Some(properties) = &mut schema.properties {
         properties.values_mut().for_each(adapt);
     }
