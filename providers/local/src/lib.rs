@@ -2,11 +2,12 @@
 //!
 //! Three parts, none of which needs another:
 //!
-//! - `allocation`: which Service has which address. The operator asks it, one process at a time.
-//! - `ownership`: which node answers for an address. The agents decide it among themselves.
+//! - [`allocation`]: which Service has which address. The operator asks it, one process at a time.
+//! - [`ownership`]: which node answers for an address. The agents decide it among themselves.
 //! - [`announcement`]: how the owner answers: ARP, NDP, and ICMP echo.
 //!
 //! All three decide purely: time is an argument, and datagrams and frames come in and go out as bytes.
 
+pub mod allocation;
 pub mod announcement;
 pub mod ownership;

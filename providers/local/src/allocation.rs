@@ -1,0 +1,24 @@
+//! Which Service has which address.
+//!
+//! The semantics are MetalLB's where it has any: what a Service has it keeps while it may; then the addresses that it asks for; then the
+//! pool that it asks for; then the pools that are meant for it, by priority; then those that are for all. Beyond that:
+//!
+//! - Pools are tried in a fixed order, and an address is the lowest that is free.
+//! - A pool can be exclusive: Services that it is meant for get its addresses or none.
+//! - A selector that selects no namespace is a restriction, and takes no Service.
+//! - Services with one sharing key share an address whatever their traffic policy and their pods.
+//! - A released address rests before somebody else gets it. Its last Service gets it back at once, and so does one that asks for it.
+//! - What cannot be had changes nothing that works: the Service keeps what it may keep, and is told why it gets nothing else.
+//! - Of Services that can no longer be together, the one that came first stays.
+
+mod allocator;
+mod pool;
+mod range;
+mod request;
+mod selector;
+
+pub use allocator::{Allocator, Rest, Usage};
+pub use pool::{Pool, PoolFault, Takes};
+pub use range::{AddressRange, RangeError, is_buggy};
+pub use request::{Decision, Refusal, Request};
+pub use selector::{Selector, SelectorError};

@@ -1,0 +1,198 @@
+//! Random lives of an allocator.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Debug, Clone)]
+enum Act {
+    Decide(Box<Request>),
+    Release(u8),
+    Pools(Vec<Pool>),
+    Later(u64),
+    Quarantine(u8, bool),
+}
+
+fn a_pool() -> impl Strategy<Value = Pool> {
+    let first = 0_u8..12;
+    (
+        0_u8..3,
+        first,
+        0_u8..6,
+        any::<bool>(),
+        any::<bool>(),
+        0_u64..3,
+        any::<bool>(),
+    )
+        .prop_map(|(name, first, length, is_dual, auto_assign, delay, is_fenced)| {
+            let mut ranges = vec![format!("10.0.0.{first}-10.0.0.{}", first + length)];
+            if is_dual {
+                ranges.push(format!("fd00::{first:x}-fd00::{:x}", first + length));
+            }
+            let texts: Vec<_> = ranges.iter().map(String::as_str).collect();
+            let mut pool = pool(&format!("p{name}"), &texts);
+            pool.auto_assign = auto_assign;
+            pool.reuse_delay = Duration::from_secs(delay);
+            if is_fenced {
+                pool.takes.service_selectors = vec![selector(
+                    r#"{"matchExpressions": [{"key": "app", "operator": "In", "values": ["s0", "s1"]}]}"#,
+                )];
+            }
+            pool
+        })
+}
+
+fn a_request() -> impl Strategy<Value = Request> {
+    let wish = prop::option::weighted(0.2, 0_u8..16);
+    (
+        0_u8..8,
+        0_u8..4,
+        any::<bool>(),
+        wish,
+        prop::option::weighted(0.2, 0_u8..3),
+        prop::option::of(0_u8..2),
+        0_u16..3,
+    )
+        .prop_map(|(name, families, prefers_only, wish, pool, key, port)| Request {
+            families: match families {
+                0 | 1 => vec![Family::V4],
+                2 => vec![Family::V4, Family::V6],
+                _ => vec![Family::V6, Family::V4],
+            },
+            prefers_only: prefers_only && families > 1,
+            addresses: wish.map(|last| IpAddr::from([10, 0, 0, last])).into_iter().collect(),
+            pool: pool.map(|pool| format!("p{pool}").into()),
+            sharing_key: key.map(|key| key.to_string().into()),
+            ports: [(Protocol::Tcp, port)].into(),
+            ..request(&format!("s{name}"))
+        })
+}
+
+fn an_act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        8 => a_request().prop_map(|request| Act::Decide(Box::new(request))),
+        2 => (0_u8..8).prop_map(Act::Release),
+        1 => prop::collection::vec(a_pool(), 0..4).prop_map(Act::Pools),
+        1 => (0_u64..4).prop_map(Act::Later),
+        1 => (0_u8..16, any::<bool>()).prop_map(|(last, is_on)| Act::Quarantine(last, is_on)),
+    ]
+}
+
+/// Every Service as it was last asked for, decided until nothing is to be decided again.
+fn settle(allocator: &mut Allocator, requests: &BTreeMap<ServiceName, Request>, now: SystemTime) {
+    let mut queue: BTreeSet<_> = requests.keys().cloned().collect();
+    let mut rounds = 0;
+    while let Some(next) = queue.pop_first() {
+        rounds += 1;
+        assert!(rounds < 1_000, "it never settles");
+        let before = allocator.services.get(&next).map(|held| held.addresses.clone());
+        let decision = allocator.decide(&requests[&next], now);
+        let after = allocator.services.get(&next).map(|held| held.addresses.clone());
+        if before != after {
+            queue.extend(decision.again.into_iter().filter(|name| requests.contains_key(name)));
+        }
+    }
+}
+
+fn check(allocator: &mut Allocator, requests: &BTreeMap<ServiceName, Request>, now: SystemTime) {
+    for (name, held) in &allocator.services {
+        let request = &requests[name];
+        let pool = &allocator.pools[&held.pool];
+        assert!(
+            pool.takes(request),
+            "{name} has addresses of a pool that does not take it"
+        );
+        assert!(is_enough(request, &held.addresses));
+        for address in &held.addresses {
+            assert!(pool.has(*address) && request.families.contains(&Family::of(*address)));
+            assert!(!allocator.quarantined.contains(address) && !allocator.resting.contains_key(address));
+            for other in allocator.users[address].iter().filter(|other| *other != name) {
+                let theirs = &allocator.services[other];
+                let may_share = held.sharing_key.is_some() && held.sharing_key == theirs.sharing_key;
+                assert!(
+                    may_share && held.ports.is_disjoint(&theirs.ports),
+                    "{name} and {other} cannot be together"
+                );
+            }
+        }
+    }
+    // Deciding again changes nothing.
+    for request in requests.values() {
+        let first = allocator.decide(request, now);
+        let second = allocator.decide(request, now);
+        assert_eq!((first.addresses, first.pool), (second.addresses, second.pool));
+    }
+    // A restart moves nothing, whatever the order, and the index of what is taken is right.
+    let mut restarted = Allocator::default();
+    restarted.set_pools(allocator.pools.values().cloned().collect());
+    for address in &allocator.quarantined {
+        restarted.quarantine(*address);
+    }
+    for (name, request) in requests.iter().rev() {
+        let held = allocator
+            .services
+            .get(name)
+            .map(|held| held.addresses.clone())
+            .unwrap_or_default();
+        restarted.restore(&Request {
+            held,
+            ..request.clone()
+        });
+    }
+    for (name, held) in &allocator.services {
+        assert_eq!(
+            restarted.services.get(name).map(|again| &again.addresses),
+            Some(&held.addresses),
+            "{name} moves"
+        );
+    }
+    let family = Family::V4;
+    let all = "10.0.0.0/24".parse().unwrap();
+    let of_family = |address: &&IpAddr| Family::of(**address) == family;
+    let expected: BTreeSet<_> = allocator
+        .users
+        .keys()
+        .chain(allocator.resting.keys())
+        .chain(&allocator.quarantined)
+        .filter(of_family)
+        .collect();
+    assert_eq!(allocator.taken.count(&all), expected.len() as u128);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn nobody_gets_what_is_not_for_them_and_nothing_moves_by_itself(acts in prop::collection::vec(an_act(), 1..40)) {
+        let mut allocator = allocator(&[pool("p0", &["10.0.0.0-10.0.0.3", "fd00::0-fd00::3"]), pool("p1", &["10.0.0.4-10.0.0.7"])]);
+        let mut requests = BTreeMap::new();
+        let mut seconds = 0;
+        for act in acts {
+            match act {
+                Act::Decide(request) => {
+                    let moved = allocator.services.clone();
+                    let name = request.service.clone();
+                    requests.insert(name.clone(), Request::clone(&request));
+                    allocator.decide(&request, at(seconds));
+                    for (other, before) in moved.iter().filter(|(other, _)| **other != name) {
+                        prop_assert_eq!(&allocator.services[other].addresses, &before.addresses, "a decision moves another");
+                    }
+                }
+                Act::Release(number) => {
+                    let name = service(&format!("s{number}"));
+                    requests.remove(&name);
+                    allocator.release(&name, at(seconds));
+                }
+                Act::Pools(pools) => drop(allocator.set_pools(pools)),
+                Act::Later(more) => {
+                    seconds += more;
+                    allocator.expire(at(seconds));
+                }
+                Act::Quarantine(last, true) => drop(allocator.quarantine(IpAddr::from([10, 0, 0, last]))),
+                Act::Quarantine(last, false) => drop(allocator.unquarantine(IpAddr::from([10, 0, 0, last]))),
+            }
+            settle(&mut allocator, &requests, at(seconds));
+            check(&mut allocator, &requests, at(seconds));
+        }
+    }
+}
