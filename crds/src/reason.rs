@@ -18,6 +18,9 @@ pub const POOL_NOT_ALLOWED: &str = "PoolNotAllowed";
 /// A pool names addresses that are none, or a range that ends before it begins.
 pub const INVALID_ADDRESSES: &str = "InvalidAddresses";
 
+/// A label selector cannot be read.
+pub const INVALID_SELECTOR: &str = "InvalidSelector";
+
 /// The wanted address belongs to another Service which does not share it.
 pub const ADDRESS_IN_USE: &str = "AddressInUse";
 /// The wanted address is in no pool, or not in the wanted pool.

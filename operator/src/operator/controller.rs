@@ -1,4 +1,19 @@
 //! The leader's work: what Services ask for becomes load balancers.
+//!
+//! ```text
+//!   watch ──► world ──► scope, wish ──► local (allocator) ──► plan ──► perform ──► notes
+//!   (I/O)              (whose, what)                         (pure)     (I/O)      (I/O)
+//! ```
+//!
+//! [`run`](mod@run) is the loop, [`queue`] says which key is looked at when.
 
+pub mod local;
+pub mod notes;
+pub mod perform;
+pub mod plan;
 pub mod queue;
+pub mod run;
 pub mod scope;
+pub mod watch;
+pub mod wish;
+pub mod world;

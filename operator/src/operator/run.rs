@@ -9,9 +9,9 @@ use super::flags::OperatorFlags;
 use super::lease::election::Election;
 use super::lease::run::Standing;
 use super::lease::store::Store;
-use super::lease::{self, Claims};
 use super::metrics::Metrics;
 use super::server::{metrics_router, probe_router};
+use super::{controller, lease};
 use crate::agent::server::{self, OnBindFailure};
 use crate::source::api_server;
 
@@ -54,8 +54,10 @@ pub async fn run(flags: OperatorFlags) -> anyhow::Result<()> {
         }
         tracing::info!("ending");
     };
+    let work_client = client.clone();
     let store = Store::new(client, &namespace, identity.clone(), timing);
-    let election = Election::new(identity, timing);
+    let election = Election::new(identity.clone(), timing);
+    let work = |claims| controller::run::run(work_client.clone(), identity.clone(), claims);
     let elected = lease::run::run(store, election, &standing, stop, work);
     tokio::select! {
         result = elected => result.map_err(Into::into),
@@ -65,9 +67,4 @@ pub async fn run(flags: OperatorFlags) -> anyhow::Result<()> {
             Err(error) => Err(anyhow!(error).context("a server ended")),
         },
     }
-}
-
-/// What the leader does.
-async fn work(_claims: Claims) -> anyhow::Result<()> {
-    std::future::pending().await
 }

@@ -14,8 +14,6 @@ const LONGEST_WAIT: Duration = Duration::from_mins(5);
 pub enum Outcome {
     /// It is as it shall be.
     Done,
-    /// Somebody else wrote it meanwhile: once more, at once.
-    Again,
     /// Later, and later still if it fails again.
     Failed,
     /// After this time.
@@ -84,7 +82,6 @@ impl<K: Clone + Ord> Queue<K> {
         let must_again = self.busy.remove(&key).unwrap_or(false);
         match outcome {
             Outcome::Done => drop(self.failures.remove(&key)),
-            Outcome::Again => return self.touch(key),
             Outcome::After(wait) => drop(self.later.insert(key.clone(), now + wait)),
             Outcome::Failed => {
                 let failures = self.failures.entry(key.clone()).or_insert(0);
@@ -126,8 +123,6 @@ mod tests {
         queue.touch("a");
         assert_eq!(queue.take(9, now), ["b"]);
         queue.finished("a", Outcome::Done, now);
-        assert_eq!(queue.take(9, now), ["a"]);
-        queue.finished("a", Outcome::Again, now);
         assert_eq!(queue.take(9, now), ["a"]);
         queue.finished("a", Outcome::Done, now);
         assert!(!queue.has_ready());

@@ -1,0 +1,105 @@
+//! Events on Services, in the words that people know from Kubernetes' service controller and from MetalLB.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ObjectReference, Service};
+use kube::Resource;
+use kube::runtime::events::{Event, EventType, Recorder};
+use tokio::time::timeout;
+
+use super::plan::{Complaint, Observed, Step};
+use crate::chain::Chain;
+
+/// How long an event may take. It is told to people; nothing waits for it.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Something to tell the Service's owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Whether something is wrong.
+    pub is_warning: bool,
+    /// One word.
+    pub reason: &'static str,
+    /// A sentence.
+    pub message: String,
+}
+
+/// What to tell once these steps are done.
+pub fn notes(observed: &Observed<'_>, steps: &[Step], complaint: Option<&Complaint>) -> Vec<Note> {
+    let normal = |reason, message: String| Note {
+        is_warning: false,
+        reason,
+        message,
+    };
+    let mut notes = Vec::new();
+    for step in steps {
+        match step {
+            Step::Publish(addresses) if !addresses.is_empty() => {
+                notes.push(normal("IPAllocated", format!("Assigned IP {}", list(addresses))));
+                notes.push(normal("EnsuredLoadBalancer", "Ensured load balancer".to_owned()));
+            }
+            Step::Publish(_) if complaint.is_some() => {
+                let had = list(&observed.published());
+                notes.push(normal("ClearAssignment", format!("Took back IP {had}")));
+            }
+            Step::Delete => notes.push(normal("DeletedLoadBalancer", "Deleted load balancer".to_owned())),
+            Step::Report(report) => {
+                let before = observed
+                    .load_balancer
+                    .and_then(|load_balancer| load_balancer.status.as_ref());
+                let is_old = before.is_some_and(|status| {
+                    let sentences = |conditions: &[_]| -> Vec<(String, String)> {
+                        conditions
+                            .iter()
+                            .map(
+                                |condition: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
+                                    (condition.reason.clone(), condition.message.clone())
+                                },
+                            )
+                            .collect()
+                    };
+                    sentences(&status.conditions) == sentences(&report.conditions)
+                });
+                if let Some(complaint) = complaint.filter(|_| !is_old) {
+                    notes.push(Note {
+                        is_warning: true,
+                        reason: "AllocationFailed",
+                        message: format!("{}: {}", complaint.reason, complaint.message),
+                    });
+                }
+            }
+            Step::Create(_) => notes.push(normal("EnsuringLoadBalancer", "Ensuring load balancer".to_owned())),
+            Step::Publish(_) | Step::Update(_) | Step::AddFinalizer | Step::RemoveFinalizer => {}
+        }
+    }
+    notes
+}
+
+fn list(addresses: &[IpAddr]) -> String {
+    let all: Vec<_> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
+    format!("[{}]", all.join(" "))
+}
+
+/// Writes notes as events of the Service. One that cannot be written is logged and otherwise lost.
+pub async fn publish(recorder: &Recorder, service: &Service, notes: &[Note]) {
+    let regarding: ObjectReference = service.object_ref(&());
+    for note in notes {
+        let event = Event {
+            type_: if note.is_warning {
+                EventType::Warning
+            } else {
+                EventType::Normal
+            },
+            reason: note.reason.to_owned(),
+            note: Some(note.message.clone()),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        match timeout(PUBLISH_TIMEOUT, recorder.publish(&event, &regarding)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(error = %Chain(&error), "event was not written"),
+            Err(_) => tracing::debug!("event was not written in time"),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! What is to be done for one key: pure, and one line for each step.
+//!
+//! The order is such that a crash between any two steps leaves nothing that is not found again. The `LoadBalancer` object is the
+//! record that something may be ours: it is made before anything else and goes last.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use fairlead_crds::{LoadBalancer, LoadBalancerSpec, ServiceReference, condition, reason};
+use fairlead_model::ServiceName;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// Keeps a Service that is deleted until its load balancer is gone: the name that Kubernetes' own controllers use.
+pub const FINALIZER: &str = "service.kubernetes.io/load-balancer-cleanup";
+
+/// What shall be for a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// Nothing of ours.
+    Nothing,
+    /// What there is stays, and its `LoadBalancer` says why it is not looked after.
+    Unattended(Complaint),
+    /// A load balancer.
+    LoadBalancer {
+        /// The provider.
+        provider: Arc<str>,
+        /// The addresses that it has.
+        addresses: Vec<IpAddr>,
+        /// The pool that they are from.
+        pool: Option<Arc<str>>,
+        /// What it cannot have.
+        complaint: Option<Complaint>,
+    },
+}
+
+/// Why a Service does not have what it asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaint {
+    /// One word of [`reason`].
+    pub reason: &'static str,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Make the `LoadBalancer` object.
+    Create(LoadBalancerSpec),
+    /// Change what it is for.
+    Update(LoadBalancerSpec),
+    /// Keep the Service until its load balancer is gone.
+    AddFinalizer,
+    /// Write the addresses into the Service's status; none clears it.
+    Publish(Vec<IpAddr>),
+    /// Write the `LoadBalancer`'s status.
+    Report(Report),
+    /// Let the Service go.
+    RemoveFinalizer,
+    /// Delete the `LoadBalancer` object.
+    Delete,
+}
+
+/// The part of a `LoadBalancer`'s status that is the operator's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Their pool.
+    pub pool: Option<Arc<str>>,
+    /// Its conditions.
+    pub conditions: Vec<Condition>,
+    /// The generation that it is about.
+    pub observed_generation: Option<i64>,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |addresses: &[IpAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::Create(spec) => write!(f, "create LoadBalancer of provider {}", spec.provider),
+            Self::Update(spec) => write!(f, "change LoadBalancer to provider {}", spec.provider),
+            Self::AddFinalizer => write!(f, "add finalizer {FINALIZER}"),
+            Self::Publish(addresses) if addresses.is_empty() => f.write_str("clear the Service's status"),
+            Self::Publish(addresses) => write!(f, "write {} into the Service's status", list(addresses)),
+            Self::Report(report) => {
+                f.write_str("write LoadBalancer status")?;
+                if !report.addresses.is_empty() {
+                    write!(f, ": {}", list(&report.addresses))?;
+                }
+                let not_ready = report.conditions.iter().find(|condition| condition.status != "True");
+                not_ready.map_or(Ok(()), |condition| write!(f, " ({})", condition.reason))
+            }
+            Self::RemoveFinalizer => write!(f, "remove finalizer {FINALIZER}"),
+            Self::Delete => f.write_str("delete LoadBalancer"),
+        }
+    }
+}
+
+/// What there is for a key.
+#[derive(Debug, Clone, Copy)]
+pub struct Observed<'a> {
+    /// Whose.
+    pub key: &'a ServiceName,
+    /// The Service.
+    pub service: Option<&'a Service>,
+    /// The record that something may be ours.
+    pub load_balancer: Option<&'a LoadBalancer>,
+}
+
+impl Observed<'_> {
+    /// True if nothing of ours is left, as far as can be seen.
+    pub fn is_gone(&self) -> bool {
+        self.load_balancer.is_none()
+    }
+
+    fn has_finalizer(&self) -> bool {
+        let finalizers = self.service.and_then(|service| service.metadata.finalizers.as_ref());
+        finalizers.is_some_and(|finalizers| finalizers.iter().any(|finalizer| finalizer == FINALIZER))
+    }
+
+    /// The addresses in the Service's status. One that is not one is left out, and so replaced.
+    pub fn published(&self) -> Vec<IpAddr> {
+        let status = self.service.and_then(|service| service.status.as_ref());
+        let ingress = status.and_then(|status| status.load_balancer.as_ref()?.ingress.as_ref());
+        let addresses = ingress
+            .into_iter()
+            .flatten()
+            .filter_map(|ingress| ingress.ip.as_ref()?.parse().ok());
+        addresses.collect()
+    }
+}
+
+/// What to do, in order; nothing if all is as it shall be.
+pub fn plan(observed: &Observed<'_>, wanted: &Wanted, now: &Time) -> Vec<Step> {
+    match wanted {
+        Wanted::Nothing => remove(observed),
+        Wanted::Unattended(complaint) => {
+            let Some(load_balancer) = observed.load_balancer else {
+                return Vec::new();
+            };
+            let status = load_balancer.status.clone().unwrap_or_default();
+            let addresses: Vec<_> = status.addresses.iter().filter_map(|text| text.parse().ok()).collect();
+            let pool = status.pool.as_deref().map(Into::into);
+            report(observed, &addresses, pool, Some(complaint), now)
+                .into_iter()
+                .collect()
+        }
+        Wanted::LoadBalancer {
+            provider,
+            addresses,
+            pool,
+            complaint,
+        } => {
+            let mut steps = Vec::new();
+            let spec = LoadBalancerSpec {
+                provider: provider.to_string(),
+                services: vec![ServiceReference {
+                    namespace: observed.key.namespace.to_string(),
+                    name: observed.key.name.to_string(),
+                }],
+            };
+            match observed.load_balancer {
+                None => steps.push(Step::Create(spec)),
+                Some(load_balancer) if load_balancer.spec != spec => steps.push(Step::Update(spec)),
+                Some(_) => {}
+            }
+            if !observed.has_finalizer() {
+                steps.push(Step::AddFinalizer);
+            }
+            if observed.published() != *addresses {
+                steps.push(Step::Publish(addresses.clone()));
+            }
+            steps.extend(report(observed, addresses, pool.clone(), complaint.as_ref(), now));
+            steps
+        }
+    }
+}
+
+/// The record goes last, and only where there is one: without it nothing says that the rest is ours.
+fn remove(observed: &Observed<'_>) -> Vec<Step> {
+    if observed.is_gone() {
+        return Vec::new();
+    }
+    let mut steps = Vec::new();
+    if !observed.published().is_empty() {
+        steps.push(Step::Publish(Vec::new()));
+    }
+    if observed.has_finalizer() {
+        steps.push(Step::RemoveFinalizer);
+    }
+    steps.push(Step::Delete);
+    steps
+}
+
+fn report(
+    observed: &Observed<'_>,
+    addresses: &[IpAddr],
+    pool: Option<Arc<str>>,
+    complaint: Option<&Complaint>,
+    now: &Time,
+) -> Option<Step> {
+    let status = observed
+        .load_balancer
+        .and_then(|load_balancer| load_balancer.status.as_ref());
+    let generation = observed
+        .load_balancer
+        .and_then(|load_balancer| load_balancer.metadata.generation)
+        .or(Some(1));
+    let old = status.map_or(&[][..], |status| &status.conditions);
+    let accepted = match complaint {
+        None => ("True", reason::ACCEPTED, String::new()),
+        Some(complaint) => ("False", complaint.reason, complaint.message.clone()),
+    };
+    let ready = match (complaint, addresses) {
+        (Some(complaint), []) => ("False", complaint.reason, complaint.message.clone()),
+        (None, []) => ("False", reason::PENDING, "no address yet".to_owned()),
+        (_, addresses) => {
+            let list: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+            ("True", reason::READY, format!("reached at {}", list.join(", ")))
+        }
+    };
+    let made = [(condition::ACCEPTED, accepted), (condition::READY, ready)];
+    let conditions: Vec<_> = made
+        .into_iter()
+        .map(|(type_, (status, reason, message))| {
+            let old = old
+                .iter()
+                .find(|condition| condition.type_ == type_ && condition.status == status);
+            Condition {
+                type_: type_.to_owned(),
+                status: status.to_owned(),
+                reason: reason.to_owned(),
+                message,
+                last_transition_time: old.map_or_else(|| now.clone(), |old| old.last_transition_time.clone()),
+                observed_generation: generation,
+            }
+        })
+        .collect();
+    let texts: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    let is_same = status.is_some_and(|status| {
+        status.addresses == texts
+            && status.pool.as_deref() == pool.as_deref()
+            && status.conditions == conditions
+            && status.observed_generation == generation
+    });
+    (!is_same).then(|| {
+        Step::Report(Report {
+            addresses: addresses.to_vec(),
+            pool,
+            conditions,
+            observed_generation: generation,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests;

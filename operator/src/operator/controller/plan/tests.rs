@@ -1,0 +1,242 @@
+use fairlead_crds::LoadBalancerStatus;
+use k8s_openapi::api::core::v1::ServiceSpec;
+use k8s_openapi::jiff::Timestamp;
+use serde_json::json;
+
+use super::*;
+
+/// A Service and a record at an API server that does what it is told.
+#[derive(Debug, Clone, PartialEq)]
+struct Cluster {
+    service: Option<Service>,
+    load_balancer: Option<LoadBalancer>,
+}
+
+fn key() -> ServiceName {
+    ServiceName::new("shop", "web")
+}
+
+fn now() -> Time {
+    Time(Timestamp::from_second(1_800_000_000).unwrap())
+}
+
+fn service(finalizers: &[&str]) -> Service {
+    let mut service = Service {
+        spec: Some(ServiceSpec::default()),
+        ..Service::default()
+    };
+    service.metadata.finalizers = Some(finalizers.iter().map(|&name| name.to_owned()).collect());
+    service
+}
+
+fn wanted(addresses: &[&str]) -> Wanted {
+    Wanted::LoadBalancer {
+        provider: "metal".into(),
+        addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
+        pool: (!addresses.is_empty()).then(|| "pool".into()),
+        complaint: None,
+    }
+}
+
+fn refused() -> Wanted {
+    Wanted::LoadBalancer {
+        provider: "metal".into(),
+        addresses: Vec::new(),
+        pool: None,
+        complaint: Some(Complaint {
+            reason: reason::POOL_EXHAUSTED,
+            message: "every address is taken".to_owned(),
+        }),
+    }
+}
+
+impl Cluster {
+    fn new() -> Self {
+        Self {
+            service: Some(service(&["example.com/foreign"])),
+            load_balancer: None,
+        }
+    }
+
+    fn plan(&self, wanted: &Wanted) -> Vec<Step> {
+        let observed = Observed {
+            key: &key(),
+            service: self.service.as_ref(),
+            load_balancer: self.load_balancer.as_ref(),
+        };
+        plan(&observed, wanted, &now())
+    }
+
+    fn lines(&self, wanted: &Wanted) -> Vec<String> {
+        self.plan(wanted).iter().map(ToString::to_string).collect()
+    }
+
+    fn perform(&mut self, step: &Step) {
+        match step {
+            Step::Create(spec) => {
+                if self.load_balancer.is_none() {
+                    let mut made = LoadBalancer::new("web", spec.clone());
+                    made.metadata.generation = Some(1);
+                    self.load_balancer = Some(made);
+                }
+            }
+            Step::Update(spec) => {
+                let load_balancer = self.load_balancer.as_mut().unwrap();
+                load_balancer.spec = spec.clone();
+                load_balancer.metadata.generation = load_balancer.metadata.generation.map(|number| number + 1);
+            }
+            Step::Delete => self.load_balancer = None,
+            Step::Report(report) => {
+                self.load_balancer.as_mut().unwrap().status = Some(LoadBalancerStatus {
+                    addresses: report.addresses.iter().map(ToString::to_string).collect(),
+                    pool: report.pool.as_deref().map(str::to_owned),
+                    conditions: report.conditions.clone(),
+                    observed_generation: report.observed_generation,
+                    ..LoadBalancerStatus::default()
+                });
+            }
+            Step::Publish(addresses) => {
+                let Some(service) = &mut self.service else { return };
+                let ingress: Vec<_> = addresses
+                    .iter()
+                    .map(|address| json!({"ip": address, "ipMode": "VIP"}))
+                    .collect();
+                service.status = Some(serde_json::from_value(json!({"loadBalancer": {"ingress": ingress}})).unwrap());
+            }
+            Step::AddFinalizer | Step::RemoveFinalizer => {
+                let Some(service) = &mut self.service else { return };
+                let finalizers = service.metadata.finalizers.get_or_insert_default();
+                finalizers.retain(|name| name != FINALIZER);
+                if *step == Step::AddFinalizer {
+                    finalizers.push(FINALIZER.to_owned());
+                }
+            }
+        }
+    }
+
+    /// Does the first of the steps, and gives how many there were.
+    fn carry_out(&mut self, wanted: &Wanted, first: usize) -> usize {
+        let steps = self.plan(wanted);
+        steps.iter().take(first).for_each(|step| self.perform(step));
+        steps.len()
+    }
+}
+
+#[test]
+fn a_load_balancer_is_recorded_before_the_service_is_kept_and_published_last() {
+    let mut cluster = Cluster::new();
+    let lines = cluster.lines(&wanted(&["198.51.100.7", "2001:db8::7"]));
+    assert_eq!(
+        lines,
+        [
+            "create LoadBalancer of provider metal",
+            "add finalizer service.kubernetes.io/load-balancer-cleanup",
+            "write 198.51.100.7, 2001:db8::7 into the Service's status",
+            "write LoadBalancer status: 198.51.100.7, 2001:db8::7",
+        ]
+    );
+    cluster.carry_out(&wanted(&["198.51.100.7", "2001:db8::7"]), usize::MAX);
+    assert_eq!(cluster.lines(&wanted(&["198.51.100.7", "2001:db8::7"])), [""; 0]);
+    assert_eq!(
+        cluster.lines(&wanted(&["198.51.100.7"])),
+        [
+            "write 198.51.100.7 into the Service's status",
+            "write LoadBalancer status: 198.51.100.7",
+        ]
+    );
+    assert_eq!(
+        cluster.lines(&Wanted::Nothing),
+        [
+            "clear the Service's status",
+            "remove finalizer service.kubernetes.io/load-balancer-cleanup",
+            "delete LoadBalancer",
+        ]
+    );
+}
+
+#[test]
+fn what_cannot_be_had_is_told_and_told_once() {
+    let mut cluster = Cluster::new();
+    assert_eq!(
+        cluster.lines(&refused()).last().unwrap(),
+        "write LoadBalancer status (PoolExhausted)"
+    );
+    cluster.carry_out(&refused(), usize::MAX);
+    assert_eq!(cluster.lines(&refused()), [""; 0]);
+    let status = cluster.load_balancer.as_ref().unwrap().status.as_ref().unwrap();
+    let conditions: Vec<_> = status
+        .conditions
+        .iter()
+        .map(|condition| (&*condition.type_, &*condition.status, &*condition.message))
+        .collect();
+    assert_eq!(
+        conditions,
+        [
+            ("Accepted", "False", "every address is taken"),
+            ("Ready", "False", "every address is taken"),
+        ]
+    );
+}
+
+#[test]
+fn nothing_is_done_to_what_is_not_ours() {
+    // Another controller's finalizer has the same name, and its address is in the status.
+    let mut cluster = Cluster::new();
+    cluster.perform(&Step::AddFinalizer);
+    cluster.perform(&Step::Publish(vec!["203.0.113.1".parse().unwrap()]));
+    assert_eq!(cluster.lines(&Wanted::Nothing), [""; 0]);
+}
+
+#[test]
+fn what_nobody_looks_after_keeps_its_addresses() {
+    let mut cluster = Cluster::new();
+    cluster.carry_out(&wanted(&["198.51.100.7"]), usize::MAX);
+    let unattended = Wanted::Unattended(Complaint {
+        reason: reason::UNKNOWN_PROVIDER,
+        message: "there is no LoadBalancerProvider metal".to_owned(),
+    });
+    assert_eq!(
+        cluster.lines(&unattended),
+        ["write LoadBalancer status: 198.51.100.7 (UnknownProvider)"]
+    );
+    cluster.carry_out(&unattended, usize::MAX);
+    assert_eq!(cluster.lines(&unattended), [""; 0]);
+}
+
+#[test]
+fn a_crash_between_any_two_steps_leaves_nothing_that_is_not_found_again() {
+    let changes = [
+        wanted(&["198.51.100.7"]),
+        wanted(&["198.51.100.8"]),
+        refused(),
+        wanted(&[]),
+        Wanted::Nothing,
+    ];
+    for last in 0..changes.len() {
+        for lived in 0..8 {
+            let mut cluster = Cluster::new();
+            for change in &changes[..last] {
+                cluster.carry_out(change, usize::MAX);
+            }
+            cluster.carry_out(&changes[last], lived);
+            // The user changes their mind, or deletes the Service.
+            for is_deleted in [false, true] {
+                let mut cluster = cluster.clone();
+                if is_deleted {
+                    let service = cluster.service.as_mut().unwrap();
+                    service.metadata.deletion_timestamp = Some(now());
+                }
+                cluster.carry_out(&Wanted::Nothing, usize::MAX);
+                assert_eq!(cluster.load_balancer, None);
+                let finalizers = cluster.service.as_ref().unwrap().metadata.finalizers.clone();
+                assert_eq!(finalizers, Some(vec!["example.com/foreign".to_owned()]));
+                let observed = Observed {
+                    key: &key(),
+                    service: cluster.service.as_ref(),
+                    load_balancer: None,
+                };
+                assert_eq!(observed.published(), [] as [IpAddr; 0], "change {last}, step {lived}");
+            }
+        }
+    }
+}

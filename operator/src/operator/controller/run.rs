@@ -1,0 +1,394 @@
+//! The loop: what is told goes into the world, what is touched is decided and planned, and plans are carried out side by side.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, anyhow};
+use fairlead_model::ServiceName;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use kube::runtime::events::{Recorder, Reporter};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::local::{Case, Local, Verdict};
+use super::notes::{self, Note};
+use super::perform::{PerformError, Performer, Target};
+use super::plan::{self, Complaint, Observed, Step, Wanted};
+use super::queue::{Outcome, Queue};
+use super::scope::{Scope, scope};
+use super::watch::{self, Told};
+use super::wish::{asked, wish};
+use super::world::{Touched, World};
+use crate::chain::Chain;
+use crate::operator::lease::Claims;
+
+/// Keys whose steps are carried out at a time.
+const AT_A_TIME: usize = 32;
+/// Messages taken in before the next decision at most.
+const BATCH: usize = 4096;
+/// How long to wait for the watch to tell what somebody else has written.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(100);
+/// How long one step may take.
+const STEPS_WITHIN: Duration = Duration::from_secs(30);
+/// The name under which events appear.
+const CONTROLLER: &str = "fairlead-operator";
+
+/// Looks after load balancers until it is dropped.
+pub async fn run(client: Client, identity: Arc<str>, claims: Claims) -> anyhow::Result<()> {
+    let (told, tasks) = watch::follow(&client);
+    let reporter = Reporter {
+        controller: CONTROLLER.to_owned(),
+        instance: Some(identity.to_string()),
+    };
+    let mut controller = Controller {
+        told,
+        tasks,
+        world: World::default(),
+        queue: Queue::default(),
+        local: Local::default(),
+        is_restored: false,
+        performer: Performer::new(client.clone()),
+        recorder: Arc::new(Recorder::new(client, reporter)),
+        running: JoinSet::new(),
+        claims,
+    };
+    loop {
+        controller.turn().await?;
+    }
+}
+
+struct Controller {
+    told: mpsc::Receiver<Told>,
+    tasks: JoinSet<()>,
+    world: World,
+    queue: Queue<ServiceName>,
+    local: Local,
+    /// Whether the addresses that Services have are known to the allocator.
+    is_restored: bool,
+    performer: Performer,
+    recorder: Arc<Recorder>,
+    running: JoinSet<Done>,
+    claims: Claims,
+}
+
+impl Controller {
+    /// Waits for something to happen, and deals with it.
+    async fn turn(&mut self) -> anyhow::Result<()> {
+        let mut messages = Vec::new();
+        let due = [self.queue.next_due(), self.next_rest_end()]
+            .into_iter()
+            .flatten()
+            .min();
+        // Cancel-safe, all of them: `recv_many` takes nothing when it is dropped, the others only tell.
+        tokio::select! {
+            count = self.told.recv_many(&mut messages, BATCH) => {
+                if count == 0 {
+                    return Err(anyhow!("nobody watches the API server any more"));
+                }
+                for message in messages {
+                    self.absorb(message);
+                }
+            }
+            Some(ended) = self.tasks.join_next() => ended.context("a watch ended")?,
+            Some(done) = self.running.join_next() => {
+                let Done { key, outcome, written } = done.context("a step ended in a defect")?;
+                // What was written is known before the watch tells it, so that it is not written again.
+                for told in written {
+                    self.absorb(told);
+                }
+                self.queue.finished(key, outcome, Instant::now());
+            }
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+        }
+        self.work();
+        Ok(())
+    }
+
+    fn absorb(&mut self, told: Told) {
+        let keys = match self.world.absorb(told) {
+            Touched::Keys(keys) => keys,
+            Touched::Namespaces(namespaces) => namespaces
+                .iter()
+                .flat_map(|namespace| self.world.keys_in(namespace))
+                .collect(),
+            Touched::Everything | Touched::Pools(_) => self.world.keys(),
+        };
+        for key in keys {
+            self.queue.touch(key);
+        }
+    }
+
+    fn work(&mut self) {
+        if !self.world.is_complete() {
+            return;
+        }
+        let now = SystemTime::now();
+        self.local.set_pools(&self.world);
+        if !self.is_restored {
+            self.restore();
+            self.is_restored = true;
+        }
+        for key in self.local.expire(now) {
+            self.queue.touch(key);
+        }
+        loop {
+            let free = AT_A_TIME.saturating_sub(self.running.len());
+            let keys = self.queue.take(free, Instant::now());
+            if keys.is_empty() {
+                return;
+            }
+            for key in keys {
+                self.look_at(key, now);
+            }
+        }
+    }
+
+    /// Services keep the addresses that they have, whatever the order in which they are looked at.
+    fn restore(&mut self) {
+        let mut services: Vec<_> = self
+            .world
+            .services
+            .iter()
+            .map(|(key, service)| (key.clone(), service.clone()))
+            .collect();
+        // Of two that cannot be together, the older one stays.
+        services.sort_by_key(|(_, service)| service.metadata.creation_timestamp.as_ref().map(|time| time.0));
+        let mut count = 0;
+        for (key, service) in services {
+            let held = self.held(&key);
+            if held.is_empty() {
+                continue;
+            }
+            if let (Scope::Of(provider), Ok(wish)) = (self.scope_of(&key), wish(&service)) {
+                let case = Case {
+                    key: &key,
+                    service: &service,
+                    provider: &provider,
+                    wish: &wish,
+                    held: &held,
+                };
+                self.local.restore(&self.world, &case);
+                count += 1;
+            }
+        }
+        self.local.restore_rests(&self.world);
+        tracing::info!(services = count, "the addresses that Services have are known");
+    }
+
+    fn next_rest_end(&self) -> Option<Instant> {
+        let wait = self
+            .local
+            .allocator()
+            .next_deadline()?
+            .duration_since(SystemTime::now());
+        Some(Instant::now() + wait.unwrap_or_default())
+    }
+
+    /// The addresses that a key has: those that its Service shows, else those on record.
+    fn held(&self, key: &ServiceName) -> Vec<IpAddr> {
+        let observed = self.observed(key);
+        let published = observed.published();
+        if !published.is_empty() {
+            return published;
+        }
+        let status = observed
+            .load_balancer
+            .and_then(|load_balancer| load_balancer.status.as_ref());
+        let addresses = status.into_iter().flat_map(|status| &status.addresses);
+        addresses.filter_map(|text| text.parse().ok()).collect()
+    }
+
+    fn observed<'a>(&'a self, key: &'a ServiceName) -> Observed<'a> {
+        Observed {
+            key,
+            service: self.world.services.get(key).map(AsRef::as_ref),
+            load_balancer: self.world.load_balancers.get(key).map(AsRef::as_ref),
+        }
+    }
+
+    fn scope_of(&self, key: &ServiceName) -> Scope {
+        match self.world.services.get(key) {
+            // One that is being deleted wants nothing any more.
+            Some(service) if service.metadata.deletion_timestamp.is_none() => {
+                scope(asked(service), &self.world.takers(&key.namespace))
+            }
+            _ => Scope::Foreign,
+        }
+    }
+
+    /// Decides, plans, and has the plan carried out.
+    fn look_at(&mut self, key: ServiceName, now: SystemTime) {
+        let (wanted, again) = self.decide(&key, now);
+        for key in again {
+            self.queue.touch(key);
+        }
+        let observed = self.observed(&key);
+        let time = Time(Timestamp::try_from(now).unwrap_or_default());
+        let steps = plan::plan(&observed, &wanted, &time);
+        if steps.is_empty() {
+            self.queue.finished(key, Outcome::Done, Instant::now());
+            return;
+        }
+        let is_valid = self.claims.borrow().is_some_and(|claim| claim.is_valid(Instant::now()));
+        if !is_valid {
+            // Who has lost the lease does nothing more; this task is about to be dropped.
+            self.queue
+                .finished(key, Outcome::After(Duration::from_secs(1)), Instant::now());
+            return;
+        }
+        let complaint = match &wanted {
+            Wanted::LoadBalancer { complaint, .. } => complaint.as_ref(),
+            Wanted::Unattended(complaint) => Some(complaint),
+            Wanted::Nothing => None,
+        };
+        let notes = notes::notes(&observed, &steps, complaint);
+        let work = Work {
+            target: target(&observed),
+            service: self.world.services.get(&key).cloned(),
+            steps,
+            notes,
+            performer: self.performer.clone(),
+            recorder: self.recorder.clone(),
+        };
+        self.running.spawn(work.carry_out());
+    }
+
+    fn decide(&mut self, key: &ServiceName, now: SystemTime) -> (Wanted, BTreeSet<ServiceName>) {
+        let provider = match self.scope_of(key) {
+            Scope::Of(provider) => provider,
+            Scope::Foreign => match self.unattended(key) {
+                Some(complaint) => return (Wanted::Unattended(complaint), BTreeSet::new()),
+                None => return (Wanted::Nothing, self.local.release(key, now)),
+            },
+            Scope::Refused(refusal) => {
+                let complaint = Complaint {
+                    reason: refusal.reason(),
+                    message: refusal.to_string(),
+                };
+                return (Wanted::Unattended(complaint), BTreeSet::new());
+            }
+        };
+        let held = self.held(key);
+        let service = self
+            .world
+            .services
+            .get(key)
+            .expect("only a Service has a scope")
+            .clone();
+        let Verdict {
+            addresses,
+            pool,
+            complaint,
+            again,
+        } = match wish(&service) {
+            Ok(wish) => {
+                let case = Case {
+                    key,
+                    service: &service,
+                    provider: &provider,
+                    wish: &wish,
+                    held: &held,
+                };
+                self.local.decide(&self.world, &case, now)
+            }
+            // What cannot be understood changes nothing that works.
+            Err(complaint) => Verdict {
+                pool: self.pool_on_record(key),
+                addresses: held,
+                complaint: Some(complaint),
+                again: BTreeSet::new(),
+            },
+        };
+        let wanted = Wanted::LoadBalancer {
+            provider,
+            addresses,
+            pool,
+            complaint,
+        };
+        (wanted, again)
+    }
+
+    fn pool_on_record(&self, key: &ServiceName) -> Option<Arc<str>> {
+        let status = self.world.load_balancers.get(key)?.status.as_ref()?;
+        status.pool.as_deref().map(Into::into)
+    }
+
+    /// A load balancer of ours whose provider is gone, while its Service still is as it was.
+    fn unattended(&self, key: &ServiceName) -> Option<Complaint> {
+        let service = self.world.services.get(key)?;
+        let provider = &self.world.load_balancers.get(key)?.spec.provider;
+        let is_wanted = service.metadata.deletion_timestamp.is_none()
+            && asked(service).exposure == super::scope::Exposure::LoadBalancer;
+        (is_wanted && self.world.providers.get(provider).is_none()).then(|| Complaint {
+            reason: fairlead_crds::reason::UNKNOWN_PROVIDER,
+            message: format!("LoadBalancerProvider {provider} is gone; its addresses stay until the Service is"),
+        })
+    }
+}
+
+fn target(observed: &Observed<'_>) -> Target {
+    let metadata = observed.service.map(|service| &service.metadata);
+    Target {
+        key: observed.key.clone(),
+        uid: metadata.and_then(|metadata| metadata.uid.clone()),
+        version: metadata.and_then(|metadata| {
+            let version = metadata.resource_version.clone()?;
+            Some((version, metadata.finalizers.clone().unwrap_or_default()))
+        }),
+    }
+}
+
+/// What came of the steps of a key.
+struct Done {
+    key: ServiceName,
+    outcome: Outcome,
+    /// The objects as they are now.
+    written: Vec<Told>,
+}
+
+/// The steps of a key, to be carried out.
+struct Work {
+    target: Target,
+    service: Option<Arc<k8s_openapi::api::core::v1::Service>>,
+    steps: Vec<Step>,
+    notes: Vec<Note>,
+    performer: Performer,
+    recorder: Arc<Recorder>,
+}
+
+impl Work {
+    async fn carry_out(self) -> Done {
+        let key = self.target.key.clone();
+        let mut written = Vec::new();
+        let mut outcome = Outcome::Done;
+        for step in &self.steps {
+            tracing::info!(service = %key, "{step}");
+            match timeout(STEPS_WITHIN, self.performer.perform(&self.target, step)).await {
+                Ok(Ok(told)) => written.extend(told),
+                // The watch tells what it is now.
+                Ok(Err(PerformError::Conflict)) => outcome = Outcome::After(CONFLICT_PAUSE),
+                Ok(Err(error)) => {
+                    tracing::warn!(service = %key, error = %Chain(&error), "trying again later");
+                    outcome = Outcome::Failed;
+                }
+                Err(_) => {
+                    tracing::warn!(service = %key, "cannot {step}: no answer within {STEPS_WITHIN:?}");
+                    outcome = Outcome::Failed;
+                }
+            }
+            if outcome != Outcome::Done {
+                return Done { key, outcome, written };
+            }
+        }
+        if let Some(service) = self.service {
+            // Nobody waits for what is only told.
+            tokio::spawn(async move { notes::publish(&self.recorder, &service, &self.notes).await });
+        }
+        Done { key, outcome, written }
+    }
+}
