@@ -34,7 +34,7 @@ pub fn to_yaml(definition: &CustomResourceDefinition) -> String {
 
 /// What an API server wants otherwise in a schema.
 fn adapt(schema: &mut JSONSchemaProps) {
-    // A field that is null then counts as one that is missing, for defaults and for rules.
+    // A field that is null is then dropped, as if it were missing, and its default takes effect.
     schema.nullable = None;
     // It warns of formats that it does not know. Their bounds are in `minimum` and `maximum` too.
     if schema.format.as_ref().is_some_and(|format| format.starts_with("uint")) {

@@ -63,7 +63,7 @@ struct Subject<'a> {
     spec: Value,
 }
 
-/// The same object with other values at some paths, such as `/local/heartbeat/port`; `null` removes.
+/// The same object with other values at some paths, such as `/local/heartbeat/port`.
 fn altered(spec: &Value, changes: &[(&str, Value)]) -> Value {
     let mut spec = spec.clone();
     for (path, value) in changes {
@@ -148,9 +148,12 @@ impl Subject<'_> {
     /// Values of one field: those accepted, and those refused by the name of the field.
     fn bounds(&self, path: &str, good: &[Value], bad: &[Value]) {
         let field = format!("spec{}", path.replace('/', "."));
-        good.iter().for_each(|value| self.accepts(&[(path, value.clone())]));
-        bad.iter()
-            .for_each(|value| self.refuses(&[(path, value.clone())], &field));
+        for value in good {
+            self.accepts(&[(path, value.clone())]);
+        }
+        for value in bad {
+            self.refuses(&[(path, value.clone())], &field);
+        }
     }
 
     /// The head and the first line of what `kubectl get` shows, and `kubectl get -o wide` behind a `/`.
@@ -241,9 +244,12 @@ fn providers() {
         local.accepts(&[("/default", json!(false)), ("/loadBalancerClass", json!("a"))]);
         local.accepts(&[("/default", json!(false)), ("/nodePortServices", json!("OptIn"))]);
 
-        let selector = ("/nodePortNamespaceSelector", json!({"matchLabels": {"a": "b"}}));
-        local.refuses(&[selector.clone()], "spec.nodePortNamespaceSelector has no effect");
-        local.accepts(&[selector, ("/nodePortServices", json!("OptIn"))]);
+        let selected = [
+            ("/nodePortServices", json!("OptIn")),
+            ("/nodePortNamespaceSelector", json!({"matchLabels": {"a": "b"}})),
+        ];
+        local.refuses(&selected[1..], "spec.nodePortNamespaceSelector has no effect");
+        local.accepts(&selected);
 
         let classes = ["local", "example.com/local", "a.b-c/D_e.F-0"].map(Value::from);
         let none = ["", "a/b/c", "/a", "a/", "-a", "A/b", "a b"].map(Value::from);
@@ -297,7 +303,8 @@ fn providers() {
         aws.bounds("/aws/tags", &[tags(40)], &[tags(41)]);
 
         // What the server fills in is what the types have as default.
-        let (made, typed): (_, LoadBalancerProvider) = local.create("local", &[]);
+        let (made, typed): (_, LoadBalancerProvider) = local.create("local", &[("/aws", Value::Null)]);
+        assert_eq!(made["spec"].get("aws"), None);
         assert_eq!(typed.spec.local, Some(LocalProvider::default()));
         let Heartbeat { port, .. } = Heartbeat::default();
         assert_eq!(made["spec"]["local"]["heartbeat"]["port"], port);
