@@ -27,6 +27,7 @@ fn another_host_is_kept_from_the_address() {
         let lab = Lab::with_nodes(1).unwrap();
         let node = Station::on(lab.node(1));
         node.hold(VIP.both());
+        wait_until(PATIENT, "the first announcement", || node.counters().announcements == 3).unwrap();
         let host = lab.add_client("other").unwrap();
         for (key, value) in [("accept_dad", "1"), ("dad_transmits", "1")] {
             host.sysctl(&format!("ipv6/conf/{LAN}/{key}"), value).unwrap();

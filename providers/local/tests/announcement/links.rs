@@ -2,7 +2,7 @@
 
 use fairlead_lab::{Lab, LinkState, Namespace, in_namespace, test_name, wait_until};
 
-use crate::ping::ping;
+use crate::ping::{ping, ping_until_answered};
 use crate::{LAN, PATIENT, Station, VIP, belief};
 
 /// Whether the host is a member of the group of `VIP.v6` on its link to the LAN.
@@ -67,7 +67,7 @@ fn a_pulled_cable_ends_all_announcements_and_a_plugged_one_begins_them_anew() {
             .unwrap();
             wait_until(PATIENT, "the node to join the group again", || is_member(lab.node(1))).unwrap();
             for vip in VIP.both() {
-                ping(lab.client(), vip);
+                ping_until_answered(lab.client(), vip);
                 assert_eq!(belief(lab.client(), vip), Some(node.mac()));
             }
         }

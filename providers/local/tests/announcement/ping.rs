@@ -93,3 +93,16 @@ pub(crate) fn ping(host: &Namespace, target: IpAddr) {
     pinger.ask(1);
     assert_eq!(pinger.answer(super::PATIENT), Some(Answer::Reply), "{target}");
 }
+
+/// Sends requests until one is answered: what crosses a link in its first moments can be lost.
+pub(crate) fn ping_until_answered(host: &Namespace, target: IpAddr) {
+    let pinger = Pinger::new(host, target);
+    let deadline = Instant::now() + super::PATIENT;
+    while Instant::now() < deadline {
+        pinger.ask(1);
+        if pinger.answer(Duration::from_millis(200)) == Some(Answer::Reply) {
+            return;
+        }
+    }
+    panic!("{target} does not answer");
+}
