@@ -78,6 +78,19 @@ impl Batch {
         });
     }
 
+    /// Gives an interface another MAC address.
+    pub(crate) fn set_mac(&mut self, index: u32, mac: [u8; 6]) {
+        self.push(
+            format!("set MAC address of link {index}"),
+            libc::RTM_NEWLINK,
+            PLAIN,
+            |body| {
+                write_ifinfomsg(body, index, 0, 0);
+                body.attribute(libc::IFLA_ADDRESS, &mac);
+            },
+        );
+    }
+
     /// Asks for an interface by its index.
     pub(crate) fn look_at_link(&mut self, index: u32) {
         self.push(format!("look at link {index}"), libc::RTM_GETLINK, PLAIN, |body| {

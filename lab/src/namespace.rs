@@ -171,6 +171,14 @@ impl Namespace {
         self.configure(batch)
     }
 
+    /// Gives an interface another MAC address, as when the active port of a bond changes.
+    pub fn set_mac(&self, interface: &str, mac: [u8; 6]) -> Result<(), Error> {
+        let index = self.index_of(interface)?;
+        let mut batch = Batch::default();
+        batch.set_mac(index, mac);
+        self.configure(batch)
+    }
+
     /// Moves the calling thread into the namespace.
     pub(crate) fn enter(&self) {
         rustix::thread::move_into_link_name_space(self.handle(), Some(LinkNameSpaceType::Network))

@@ -8,6 +8,12 @@
 //!  frames ──────────┘      (pure)        └─► events: somebody else claims an address; an address is free
 //! ```
 //!
+//! The kernel sees the same packets and knows nothing of the addresses. It forwards an echo request or a unicast solicitation that was answered
+//! here: it looks for the address on the LAN, and after three seconds tells the asker that there is none. If its neighbour table still has another
+//! node for the address, which sends the packet back, one request has up to 32 replies before its hops run out. So the node needs a rule that
+//! drops, in prerouting, echo requests and neighbour solicitations to the addresses; packet sockets come before it. Echo requests in several
+//! fragments are not answered.
+//!
 //! [`Responder`] decides; start reading there. Time is an argument, and frames come in and go out as bytes. [`Announcer`] runs it on a thread.
 
 mod announcer;

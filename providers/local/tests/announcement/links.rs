@@ -1,6 +1,7 @@
 //! Links lose their carrier, and get it back.
 
 use fairlead_lab::{Lab, LinkState, Namespace, in_namespace, test_name, wait_until};
+use fairlead_local::announcement::Mac;
 
 use crate::ping::{ping, ping_until_answered};
 use crate::{LAN, PATIENT, Station, VIP, belief};
@@ -71,6 +72,29 @@ fn a_pulled_cable_ends_all_announcements_and_a_plugged_one_begins_them_anew() {
                 assert_eq!(belief(lab.client(), vip), Some(node.mac()));
             }
         }
+    });
+}
+
+#[test]
+fn hosts_follow_a_link_to_another_mac_address() {
+    in_namespace(test_name!(), || {
+        let lab = Lab::with_nodes(1).unwrap();
+        let node = Station::on(lab.node(1));
+        node.hold(VIP.both());
+        for vip in VIP.both() {
+            ping(lab.client(), vip);
+        }
+        let mac = Mac([2, 0, 0, 0, 0xab, 0xcd]);
+        assert_ne!(node.mac(), mac);
+        lab.node(1).set_mac(LAN, mac.0).unwrap();
+        for vip in VIP.both() {
+            wait_until(PATIENT, "the client to follow", || {
+                belief(lab.client(), vip) == Some(mac)
+            })
+            .unwrap();
+            ping_until_answered(lab.client(), vip);
+        }
+        assert_eq!(node.mac(), mac);
     });
 }
 
