@@ -12,12 +12,13 @@ mod sys;
 mod usage;
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use crate::program::repository;
 pub use quantity::{Mebibytes, Seconds};
 
 /// The benchmarks.
@@ -35,12 +36,6 @@ pub fn run(bench: &Bench) -> Result<()> {
         Bench::Proxy(args) => proxy::run(args),
         Bench::Agent(args) => agent::run(args),
     }
-}
-
-/// The root of the repository.
-fn repository() -> &'static Path {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package.parent().expect("the package is a folder of the workspace")
 }
 
 /// Builds the program in its release profile, and says where it is.

@@ -4,14 +4,17 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use fairlead_lab::wait_for_every;
 
 /// How long a program may take if nothing else is said.
 pub const PATIENCE: Duration = Duration::from_mins(2);
 /// How often something is looked at that is waited for.
 const POLL: Duration = Duration::from_millis(200);
+/// So much of what a program said belongs to the error.
+const LAST_LINES: usize = 15;
 
 /// One call of a program.
 #[derive(Debug)]
@@ -121,12 +124,7 @@ impl Program {
         let output = self.output()?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            bail!(
-                "`{}` failed ({}): {}",
-                self.text(),
-                output.status,
-                last_lines(&said, 15)
-            );
+            bail!("`{}` failed ({}): {}", self.text(), output.status, last_lines(&said));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
@@ -150,9 +148,10 @@ impl Program {
     }
 }
 
-fn last_lines(text: &str, count: usize) -> String {
+/// The end of what a program said, where it usually says why it failed.
+pub(crate) fn last_lines(text: &str) -> String {
     let lines: Vec<_> = text.trim().lines().collect();
-    lines[lines.len().saturating_sub(count)..].join("\n")
+    lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
 }
 
 /// Fairlead's folder in the user's cache.
@@ -184,22 +183,52 @@ pub fn out() -> PathBuf {
     repository().join("e2e/out")
 }
 
-/// Asks again and again until there is an answer.
+/// Asks again and again until there is an answer. In vain, it says what the last question failed with, if it failed.
 pub fn wait_for<T>(
     what: &str,
     limit: Duration,
     mut ask: impl FnMut() -> anyhow::Result<Option<T>>,
 ) -> anyhow::Result<T> {
-    let deadline = Instant::now() + limit;
-    loop {
-        let answer = ask();
-        match answer {
-            Ok(Some(value)) => return Ok(value),
-            Ok(None) if Instant::now() >= deadline => bail!("waited {limit:?} in vain for {what}"),
-            Err(error) if Instant::now() >= deadline => {
-                return Err(error.context(format!("waited {limit:?} in vain for {what}")));
-            }
-            Ok(None) | Err(_) => std::thread::sleep(POLL),
+    let mut failure = None;
+    let answer = wait_for_every(POLL, limit, what, || match ask() {
+        Ok(answer) => {
+            failure = None;
+            answer
         }
+        Err(error) => {
+            failure = Some(error);
+            None
+        }
+    });
+    answer.map_err(|in_vain| match failure {
+        Some(failure) => failure.context(in_vain),
+        None => in_vain.into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_in_vain_is_told_what_failed_last() {
+        let mut answers = [Err("refused"), Ok(None), Err("reset")].into_iter();
+        let error = wait_for("an answer", Duration::from_millis(500), || {
+            answers.next().unwrap_or(Err("gone")).map_err(anyhow::Error::msg)
+        });
+        let error: anyhow::Result<()> = error;
+        let text = format!("{:#}", error.unwrap_err());
+        assert!(text.ends_with("in vain for: an answer: gone"), "{text}");
+        assert!(answers.next().is_none(), "it asked more than once");
+
+        let error = wait_for("an answer", Duration::ZERO, || anyhow::Ok(None::<()>)).unwrap_err();
+        assert!(format!("{error:#}").ends_with("in vain for: an answer"));
+    }
+
+    #[test]
+    fn the_end_of_a_text_is_its_last_lines() {
+        assert_eq!(last_lines("one\ntwo\n"), "one\ntwo");
+        let text: Vec<_> = (0..20).map(|number| number.to_string()).collect();
+        assert_eq!(last_lines(&text.join("\n")), text[5..].join("\n"));
     }
 }

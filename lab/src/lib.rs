@@ -85,4 +85,4 @@ pub use testing::in_namespace;
 #[doc(hidden)]
 pub use testing::test_name_of;
 pub use user_namespace::enter_user_namespace;
-pub use wait::{wait_for, wait_until};
+pub use wait::{wait_for, wait_for_every, wait_until};

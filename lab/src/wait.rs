@@ -14,9 +14,29 @@ pub fn wait_until(limit: Duration, what: &str, mut condition: impl FnMut() -> bo
 }
 
 /// Waits until `look` finds something, and returns that. See [`wait_until`].
-pub fn wait_for<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T, Error> {
+pub fn wait_for<T>(limit: Duration, what: &str, look: impl FnMut() -> Option<T>) -> Result<T, Error> {
+    poll(limit, what, FIRST_PAUSE, LONGEST_PAUSE, look)
+}
+
+/// [`wait_for`] with this pause between two looks, for one that is not cheap.
+pub fn wait_for_every<T>(
+    pause: Duration,
+    limit: Duration,
+    what: &str,
+    look: impl FnMut() -> Option<T>,
+) -> Result<T, Error> {
+    poll(limit, what, pause, pause, look)
+}
+
+fn poll<T>(
+    limit: Duration,
+    what: &str,
+    first_pause: Duration,
+    longest_pause: Duration,
+    mut look: impl FnMut() -> Option<T>,
+) -> Result<T, Error> {
     let started = Instant::now();
-    let mut pause = FIRST_PAUSE;
+    let mut pause = first_pause;
     loop {
         if let Some(found) = look() {
             return Ok(found);
@@ -29,7 +49,7 @@ pub fn wait_for<T>(limit: Duration, what: &str, mut look: impl FnMut() -> Option
             });
         }
         std::thread::sleep(pause.min(limit.saturating_sub(waited)));
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(longest_pause);
     }
 }
 

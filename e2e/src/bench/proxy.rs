@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::build_fairlead;
 use super::cluster::Size;
-use super::{build_fairlead, repository};
 use crate::control_plane::{Etcd, Tools};
+use crate::program::{out, repository};
 use measure::{Effort, Programs};
 use report::Report;
 
-const RESULTS: &str = "e2e/out/bench-proxy.json";
+/// In the folder of results.
+const RESULTS: &str = "bench-proxy.json";
 const DOCUMENT: &str = "docs/performance.md";
 const PLOT: &str = "docs/performance/proxy.svg";
 /// Those with two endpoints are the plot's line.
@@ -47,7 +49,7 @@ pub struct Args {
 ///
 /// The process must not have started a thread yet: where it is not root, it enters a user namespace.
 pub fn run(args: &Args) -> Result<()> {
-    let results = repository().join(RESULTS);
+    let results = out().join(RESULTS);
     let report = if args.again {
         let text = fs::read_to_string(&results).with_context(|| format!("cannot read {}", results.display()))?;
         serde_json::from_str(&text).with_context(|| format!("cannot understand {}", results.display()))?

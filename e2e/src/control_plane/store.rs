@@ -9,6 +9,7 @@ use fairlead_lab::{Addresses, Family, Lab, Namespace, Process, wait_for};
 use tempfile::TempDir;
 
 use super::{Client, Tools};
+use crate::program::last_lines;
 
 /// The usual port of an API server. Each on a [`Store`] needs its own.
 pub const API_PORT: u16 = 6443;
@@ -141,10 +142,10 @@ impl Store {
             Ok(Some(status)) => Some(Err(anyhow::anyhow!("kube-apiserver ended ({status})"))),
             Err(error) => Some(Err(error.into())),
         });
-        ready
-            .map_err(anyhow::Error::from)
-            .flatten()
-            .with_context(|| last_lines(&log))?;
+        ready.map_err(anyhow::Error::from).flatten().with_context(|| {
+            let text = fs::read_to_string(&log).unwrap_or_default();
+            format!("the end of {}:\n{}", log.display(), last_lines(&text))
+        })?;
         Ok(ApiServer { process, client })
     }
 
@@ -203,14 +204,4 @@ fn spawn(namespace: &Namespace, mut command: Command, log: &Path) -> Result<Proc
     let also = file.try_clone().context("cannot share a file")?;
     command.stdin(Stdio::null()).stdout(also).stderr(file);
     Ok(namespace.spawn(command)?)
-}
-
-fn last_lines(log: &Path) -> String {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<_> = text.lines().collect();
-    format!(
-        "the end of {}:\n{}",
-        log.display(),
-        lines[lines.len().saturating_sub(15)..].join("\n")
-    )
 }

@@ -1,7 +1,8 @@
-use std::env;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+
+use crate::program;
 
 /// Which etcd is behind the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,14 +24,6 @@ pub struct Tools {
 impl Tools {
     /// Looks where `e2e/cluster/tools.sh` puts them: in `FAIRLEAD_TOOLS`, or else in the user's cache.
     pub fn find(etcd: Etcd) -> Result<Self> {
-        let cache = || {
-            let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-            cache.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))
-        };
-        let folder = env::var_os("FAIRLEAD_TOOLS").map(PathBuf::from);
-        let folder = folder
-            .or_else(|| Some(cache()?.join("fairlead/tools")))
-            .context("HOME is not set")?;
         let etcd = match etcd {
             Etcd::Current => "etcd",
             Etcd::Debian => "etcd-debian",
@@ -38,7 +31,7 @@ impl Tools {
         let mut tools = Self {
             kube_apiserver: PathBuf::new(),
             etcd: PathBuf::new(),
-            folder,
+            folder: program::tools(),
         };
         tools.kube_apiserver = tools.program("kube-apiserver", "e2e/cluster/tools.sh")?;
         tools.etcd = tools.program(etcd, "e2e/cluster/tools.sh")?;

@@ -12,6 +12,7 @@ use crate::bench::cluster::{self, CLUSTER_CIDR, Cluster, Size};
 use crate::bench::usage::{descendants, is_alive, memory, usage};
 use crate::bench::{Mebibytes, Seconds};
 use crate::control_plane::{API_PORT, ApiServer, Proxy, Setup, Store, Tools, User};
+use crate::program::last_lines;
 
 /// kube-proxy waits for so long (`minSyncPeriod`, 1 s) after a sync before it begins another. A change that comes later
 /// than that waits for nothing.
@@ -117,12 +118,7 @@ fn first_sync(
     let (mut ask_at, mut look_at) = (Duration::ZERO, Duration::ZERO);
     loop {
         if let Some(status) = proxy.process().status()? {
-            let log = proxy.log();
-            let end: Vec<_> = log.lines().rev().take(15).collect();
-            bail!(
-                "it ended ({status}):\n{}",
-                end.into_iter().rev().collect::<Vec<_>>().join("\n")
-            );
+            bail!("it ended ({status}):\n{}", last_lines(&proxy.log()));
         }
         if began.elapsed() >= look_at {
             let resident = usage(process)?.resident;
