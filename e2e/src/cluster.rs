@@ -132,7 +132,7 @@ impl Cluster {
     /// Brings it up, with everything that it needs and the machine lacks. One that is there is left as it is, unless a fresh
     /// one is wanted.
     pub fn up(&self, shape: &Shape, is_fresh: bool) -> anyhow::Result<()> {
-        let script = |name: &str| Program::new(repository().join("e2e/cluster").join(name).to_string_lossy());
+        let script = |name: &str| Program::script(&format!("e2e/cluster/{name}"));
         ensure!(
             script("docker.sh").within(BUILD_LIMIT).show()?,
             "there is no Docker to run the nodes in"

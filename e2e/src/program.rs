@@ -1,6 +1,7 @@
 //! Programs that are asked for something: each with a deadline, and with what it said when it fails.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -23,6 +24,7 @@ pub struct Program {
     arguments: Vec<String>,
     environment: Vec<(&'static str, String)>,
     input: Option<Vec<u8>>,
+    log: Option<File>,
     limit: Duration,
 }
 
@@ -34,6 +36,7 @@ impl Program {
             arguments: Vec::new(),
             environment: Vec::new(),
             input: None,
+            log: None,
             limit: PATIENCE,
         }
     }
@@ -41,6 +44,11 @@ impl Program {
     /// One that `e2e/cluster/tools.sh` built.
     pub fn tool(name: &str) -> Self {
         Self::new(tools().join(name).to_string_lossy())
+    }
+
+    /// One of the repository's scripts, by its path there.
+    pub fn script(path: &str) -> Self {
+        Self::new(repository().join(path).to_string_lossy())
     }
 
     /// Adds arguments.
@@ -63,6 +71,13 @@ impl Program {
     #[must_use]
     pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
         self.input = Some(input.into());
+        self
+    }
+
+    /// Where everything goes that it says, instead of to [`Self::output`] and the like.
+    #[must_use]
+    pub fn log_to(mut self, file: File) -> Self {
+        self.log = Some(file);
         self
     }
 
@@ -89,6 +104,14 @@ impl Program {
         std::iter::once(name).chain(arguments).collect::<Vec<_>>().join(" ")
     }
 
+    fn sink(&self) -> anyhow::Result<Stdio> {
+        let Some(log) = &self.log else {
+            return Ok(Stdio::piped());
+        };
+        let log = log.try_clone().context("cannot share a log")?;
+        Ok(log.into())
+    }
+
     /// Runs it and gives what it did, whatever its exit code.
     pub fn output(&self) -> anyhow::Result<Output> {
         let stdin = if self.input.is_some() {
@@ -99,8 +122,8 @@ impl Program {
         let mut child = self
             .command()
             .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(self.sink()?)
+            .stderr(self.sink()?)
             .spawn()
             .with_context(|| format!("cannot start {}", self.name))?;
         let input = self.input.clone().zip(child.stdin.take());
@@ -208,6 +231,8 @@ pub fn wait_for<T>(
 
 #[cfg(test)]
 mod tests {
+    use std::io::Seek;
+
     use super::*;
 
     #[test]
@@ -223,6 +248,17 @@ mod tests {
 
         let error = wait_for("an answer", Duration::ZERO, || anyhow::Ok(None::<()>)).unwrap_err();
         assert!(format!("{error:#}").ends_with("in vain for: an answer"));
+    }
+
+    #[test]
+    fn what_a_program_says_goes_to_its_log() {
+        let mut log = tempfile::tempfile().unwrap();
+        let program = Program::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]);
+        let output = program.log_to(log.try_clone().unwrap()).output().unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        assert!(output.stdout.is_empty() && output.stderr.is_empty());
+        log.rewind().unwrap();
+        assert_eq!(std::io::read_to_string(log).unwrap(), "out\nerr\n");
     }
 
     #[test]

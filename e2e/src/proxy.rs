@@ -31,7 +31,7 @@ pub fn deploy(cluster: &Cluster, settings: &[String]) -> anyhow::Result<()> {
 /// Builds the image and puts it on the nodes.
 pub fn load_image(cluster: &Cluster) -> anyhow::Result<()> {
     let reference = format!("{}:{}", IMAGE.0, IMAGE.1);
-    let build = Program::new(repository().join("deploy/image/build.sh").to_string_lossy());
+    let build = Program::script("deploy/image/build.sh");
     build
         .args([&reference])
         .within(BUILD_LIMIT)

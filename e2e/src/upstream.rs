@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cluster::Cluster;
-use crate::program::{Program, out, repository};
+use crate::program::{Program, out, tools};
 
 const BUILD_LIMIT: Duration = Duration::from_mins(45);
 const RUN_LIMIT: Duration = Duration::from_mins(75);
@@ -189,8 +189,7 @@ impl Results {
 
 /// Runs a suite, or of it only what `filter` matches; a filtered run is not kept.
 pub fn run(cluster: &Cluster, suite: Suite, filter: Option<&str>) -> anyhow::Result<Results> {
-    let build = Program::new(repository().join("e2e/cluster/tools.sh").to_string_lossy());
-    build
+    Program::script("e2e/cluster/tools.sh")
         .args(["upstream"])
         .within(BUILD_LIMIT)
         .run()
@@ -211,9 +210,8 @@ pub fn run(cluster: &Cluster, suite: Suite, filter: Option<&str>) -> anyhow::Res
     let log = fs::File::create(folder.join("log")).context("cannot write ginkgo's log")?;
     // They leave folders of kubectl's behind.
     let temporary = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let tool = |name: &str| crate::program::tools().join(name).to_string_lossy().into_owned();
-    let status = std::process::Command::new("timeout")
-        .args(["--kill-after=30", &RUN_LIMIT.as_secs().to_string(), &tool("ginkgo")])
+    let tool = |name: &str| tools().join(name).display().to_string();
+    let ginkgo = Program::tool("ginkgo")
         .args(["--no-color", "--silence-skips", "--procs", PROCESSES, "--timeout=70m"])
         .args(["--focus", &focus, "--skip", &skip])
         .args([
@@ -221,15 +219,15 @@ pub fn run(cluster: &Cluster, suite: Suite, filter: Option<&str>) -> anyhow::Res
             &format!("--output-dir={}", folder.display()),
         ])
         .args([&tool("e2e.test"), "--"])
-        .arg(format!("--kubeconfig={}", cluster.kubeconfig().display()))
-        .arg(format!("--kubectl-path={}", tool("kubectl")))
+        .args([
+            format!("--kubeconfig={}", cluster.kubeconfig().display()),
+            format!("--kubectl-path={}", tool("kubectl")),
+        ])
         .args(["--provider=skeleton", "--num-nodes=3", "--dump-logs-on-failure=false"])
-        .env("TMPDIR", temporary.path())
-        .stdin(std::process::Stdio::null())
-        .stdout(log.try_clone().context("cannot write ginkgo's log")?)
-        .stderr(log)
-        .status()
-        .context("cannot start ginkgo")?;
+        .env("TMPDIR", temporary.path().to_string_lossy())
+        .log_to(log)
+        .within(RUN_LIMIT);
+    let status = ginkgo.output()?.status;
     let report = folder.join("report.json");
     ensure!(
         report.is_file(),
