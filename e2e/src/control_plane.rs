@@ -30,5 +30,5 @@ mod tools;
 pub use client::{Client, api};
 pub use proxy::{Proxy, Setup};
 pub use store::{API_PORT, ApiServer, Store, User};
-pub use testing::with_api_server;
+pub use testing::{with_api_server, with_kube_proxy};
 pub use tools::{Etcd, Tools};

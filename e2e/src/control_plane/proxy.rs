@@ -23,6 +23,8 @@ pub struct Setup<'a> {
     pub kubeconfig: &'a Path,
     /// The networks of all pods, with commas between them.
     pub cluster_cidr: &'a str,
+    /// What only one of the programs is told.
+    pub arguments: &'a [String],
     /// Where its log goes.
     pub folder: &'a Path,
 }
@@ -44,6 +46,7 @@ impl<'a> Setup<'a> {
             node,
             kubeconfig,
             cluster_cidr: "10.244.0.0/16,fd00:10:244::/48",
+            arguments: &[],
             folder,
         }
     }
@@ -59,7 +62,8 @@ impl<'a> Setup<'a> {
                 "--conntrack-max-per-core=0",
                 "--conntrack-tcp-timeout-established=0s",
                 "--conntrack-tcp-timeout-close-wait=0s",
-            ]);
+            ])
+            .args(self.arguments);
         command
     }
 }
@@ -73,20 +77,21 @@ impl Proxy {
         command
             .arg(format!("--node-name={}", setup.node.name()))
             .env("RUST_LOG", "info");
-        Self::start(command, setup)
+        Self::start("fairlead", command, setup)
     }
 
-    /// Starts `program`, which is the real kube-proxy, in its nftables mode.
-    pub fn start_kube_proxy(program: &Path, setup: &Setup<'_>) -> Result<Self> {
+    /// Starts `program`, which is the real kube-proxy, in this mode of its own, such as nftables.
+    pub fn start_kube_proxy(program: &Path, mode: &str, setup: &Setup<'_>) -> Result<Self> {
         let mut command = setup.command(program);
         command
-            .arg("--proxy-mode=nftables")
+            .arg(format!("--proxy-mode={mode}"))
             .arg(format!("--hostname-override={}", setup.node.name()));
-        Self::start(command, setup)
+        Self::start("kube-proxy", command, setup)
     }
 
-    fn start(mut command: Command, setup: &Setup<'_>) -> Result<Self> {
-        let log = setup.folder.join(format!("{}.log", setup.node.name()));
+    /// Of two on one node, each has a log of its own.
+    fn start(name: &str, mut command: Command, setup: &Setup<'_>) -> Result<Self> {
+        let log = setup.folder.join(format!("{}-{name}.log", setup.node.name()));
         let file = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
         Ok(Self {
@@ -112,7 +117,12 @@ impl Proxy {
 
     /// The HTTP status of `/healthz`; `None` while nobody answers.
     pub fn healthz(&self) -> Option<u16> {
-        let answer = ask(&self.namespace, HEALTH, "/healthz")?;
+        self.status(HEALTH, "/healthz")
+    }
+
+    /// The HTTP status of a page of a server in its namespace; `None` while nobody answers.
+    pub fn status(&self, server: SocketAddr, path: &str) -> Option<u16> {
+        let answer = ask(&self.namespace, server, path)?;
         answer.split(' ').nth(1)?.parse().ok()
     }
 
@@ -144,6 +154,7 @@ impl Proxy {
     }
 }
 
+/// Everything that a server answers to a GET; `None` if it does not.
 fn ask(from: &Namespace, server: SocketAddr, path: &str) -> Option<String> {
     from.run(|| {
         let mut stream = TcpStream::connect_timeout(&server, PATIENCE).ok()?;

@@ -1,90 +1,32 @@
 //! A node changes from the real kube-proxy to the agent, under load.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
-use fairlead_e2e::control_plane::{Etcd, User, with_api_server};
-use fairlead_lab::{Addresses, Family, Load, Probe, Process, Protocol, test_name};
+use fairlead_e2e::control_plane::{Proxy, Setup, User, with_kube_proxy};
+use fairlead_lab::{Addresses, Family, Load, Probe, Protocol, test_name};
 use serde_json::{Value, json};
 
 use crate::objects::{agent_role, cluster_ips, node, service, slices};
-use crate::world::{API_PORT, World, probes, wait_until};
+use crate::world::{API_PORT, World, probes, start_agent, wait_until};
 
 const NODE_PORT: u16 = 30_080;
 const PAUSE: Duration = Duration::from_millis(3);
 /// Questions of each load during each phase, at least.
 const ENOUGH: usize = 200;
 const PROBES: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9_000);
-const HEALTHZ: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 10_256);
 
-/// Of two on one node, each has a log of its own.
-struct Program {
-    process: Process,
-    log: PathBuf,
-}
-
-impl Program {
-    fn start(world: &World, name: &str, mut command: Command) -> Self {
-        let kubeconfig = world.store.kubeconfig(User::Admin, Family::V4, API_PORT).unwrap();
-        let log = world.store.folder().join(format!("{name}.log"));
-        command
-            .arg(format!("--kubeconfig={}", kubeconfig.display()))
-            .args([
-                "--cluster-cidr=10.244.0.0/16,fd00:10:244::/48",
-                // These settings belong to the machine and cannot be written from a namespace.
-                "--conntrack-max-per-core=0",
-                "--conntrack-tcp-timeout-established=0s",
-                "--conntrack-tcp-timeout-close-wait=0s",
-            ])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(&log).unwrap());
-        Self {
-            process: world.lab.node(1).spawn(command).unwrap(),
-            log,
-        }
-    }
-
-    fn kube_proxy(world: &World, program: &Path, mode: &str) -> Self {
-        let mut command = Command::new(program);
-        command
-            .arg(format!("--proxy-mode={mode}"))
-            .arg(format!("--hostname-override={}", world.lab.node(1).name()));
-        Self::start(world, "kube-proxy", command)
-    }
-
-    fn agent(world: &World) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fairlead"));
-        command
-            .args(["agent", "--source=kube", "--replace-kube-proxy"])
-            .arg(format!("--node-name={}", world.lab.node(1).name()))
-            .arg(format!("--probe-bind-address={PROBES}"))
-            .env("RUST_LOG", "info");
-        Self::start(world, "agent", command)
-    }
-
-    fn log_lines(&self, text: &str) -> Vec<String> {
-        let log = fs::read_to_string(&self.log).unwrap();
-        log.lines()
-            .filter(|line| line.contains(text))
-            .map(str::to_owned)
-            .collect()
-    }
-}
-
-/// The whole answer of a server in the node's namespace; empty while nobody answers.
-fn get(world: &World, server: SocketAddr, path: &str) -> String {
-    let ask = || {
-        let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(5))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: {server}\r\n\r\n")?;
-        io::read_to_string(stream)
+fn agent(world: &World, kubeconfig: &Path) -> Proxy {
+    let arguments = [
+        "--replace-kube-proxy".to_owned(),
+        format!("--probe-bind-address={PROBES}"),
+    ];
+    let setup = Setup {
+        arguments: &arguments,
+        ..Setup::new(world.lab.node(1), kubeconfig, world.store.folder())
     };
-    world.lab.node(1).run(|| ask().unwrap_or_default())
+    start_agent(&setup)
 }
 
 fn node_port_service(ips: Addresses) -> Value {
@@ -130,16 +72,8 @@ fn no_connection_fails_while_the_agent_takes_over_from_kube_proxys_iptables() {
 }
 
 fn take_over(test: &str, mode: &str) {
-    with_api_server(test, Etcd::Current, |tools| match tools.kube_proxy() {
-        Ok(kube_proxy) => take_over_from(&World::new(tools), &kube_proxy, mode),
-        Err(reason) => {
-            // `eprintln!` would be captured, since the test passes.
-            let _ = writeln!(io::stderr(), "\nSKIP {test}: {reason}");
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "kube-proxy must be there in CI: {reason}"
-            );
-        }
+    with_kube_proxy(test, |tools, kube_proxy| {
+        take_over_from(&World::new(tools), kube_proxy, mode);
     });
 }
 
@@ -157,7 +91,9 @@ fn take_over_from(world: &World, kube_proxy: &Path, mode: &str) {
     api.apply(&node_port_service(ips)).unwrap();
     api.apply_all(&slices("web", &[&near.pod, &far.pod])).unwrap();
 
-    let mut proxy = Program::kube_proxy(world, kube_proxy, mode);
+    let kubeconfig = world.store.kubeconfig(User::Admin, Family::V4, API_PORT).unwrap();
+    let setup = Setup::new(world.lab.node(1), &kubeconfig, world.store.folder());
+    let mut proxy = Proxy::start_kube_proxy(kube_proxy, mode, &setup).unwrap();
     world.wait_for_servers(ips, &[&near, &far]);
     for probe in node_ports(world) {
         wait_until("kube-proxy's node ports", || {
@@ -181,9 +117,9 @@ fn take_over_from(world: &World, kube_proxy: &Path, mode: &str) {
         .collect();
     go_on(&loads);
 
-    let agent = Program::agent(world);
+    let agent = agent(world, &kubeconfig);
     wait_until("the agent's first commit", || {
-        get(world, PROBES, "/readyz").contains(" 200 ")
+        agent.status(PROBES, "/readyz") == Some(200)
     });
     wait_until("the agent to see kube-proxy", || {
         agent.log_lines("a kube-proxy runs beside us").len() == 1
@@ -192,7 +128,7 @@ fn take_over_from(world: &World, kube_proxy: &Path, mode: &str) {
     assert_ne!(leftovers(world), "", "nothing goes while kube-proxy runs");
     assert_eq!(agent.log_lines("is gone"), Vec::<String>::new());
 
-    proxy.process.kill().unwrap();
+    proxy.process().kill().unwrap();
     wait_until("the leftovers to go", || {
         agent.log_lines("what kube-proxy left is gone").len() == 1
     });
@@ -207,7 +143,7 @@ fn take_over_from(world: &World, kube_proxy: &Path, mode: &str) {
     }
     world.wait_for_servers(ips, &[&near, &far]);
     wait_until("the agent to have kube-proxy's address", || {
-        get(world, HEALTHZ, "/healthz").contains(" 200 ")
+        agent.healthz() == Some(200)
     });
     let warnings = agent.log_lines("WARN");
     assert!(

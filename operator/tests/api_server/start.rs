@@ -6,7 +6,7 @@ use fairlead_e2e::control_plane::{Etcd, Proxy, with_api_server};
 use fairlead_lab::{Addresses, Answer, test_name};
 
 use crate::objects::{agent_role, cluster_ips, node, service, slices};
-use crate::world::{API_PORT, World, probes, wait_until};
+use crate::world::{API_PORT, World, probes, wait_until, waits};
 
 #[test]
 fn an_agent_waits_for_its_api_server_and_says_where_it_looks() {
@@ -86,15 +86,7 @@ fn load(world: &World, service: Addresses) -> Vec<fairlead_lab::Load> {
         .collect()
 }
 
-/// The waits that the agent has announced, in seconds.
+/// The waits for an API server that does not answer.
 fn retries(agent: &Proxy) -> Vec<f64> {
-    let announced = agent.log_lines("does not answer");
-    let waits = announced.iter().filter_map(|line| {
-        let wait = line.split_once("retry_in=")?.1.split(' ').next()?;
-        match wait.strip_suffix("ms") {
-            Some(milliseconds) => Some(milliseconds.parse::<f64>().ok()? / 1000.0),
-            None => wait.strip_suffix('s')?.parse().ok(),
-        }
-    });
-    waits.collect()
+    waits(agent, "does not answer")
 }

@@ -48,8 +48,7 @@ impl World {
     pub(crate) fn agent(&self, node: u8) -> Proxy {
         let family = if node == 2 { Family::V6 } else { Family::V4 };
         let kubeconfig = self.store.kubeconfig(User::Agent, family, API_PORT).unwrap();
-        let setup = Setup::new(self.lab.node(node), &kubeconfig, self.store.folder());
-        Proxy::start_fairlead(env!("CARGO_BIN_EXE_fairlead").as_ref(), &setup).unwrap()
+        start_agent(&Setup::new(self.lab.node(node), &kubeconfig, self.store.folder()))
     }
 
     /// Waits until the Service is answered by exactly these workloads, over both families and protocols.
@@ -92,6 +91,24 @@ impl World {
             );
         }
     }
+}
+
+/// Starts an agent.
+pub(crate) fn start_agent(setup: &Setup<'_>) -> Proxy {
+    Proxy::start_fairlead(env!("CARGO_BIN_EXE_fairlead").as_ref(), setup).unwrap()
+}
+
+/// The waits that the agent has announced in lines with this text, in seconds.
+pub(crate) fn waits(agent: &Proxy, text: &str) -> Vec<f64> {
+    let announced = agent.log_lines(text);
+    let waits = announced.iter().filter_map(|line| {
+        let wait = line.split_once("retry_in=")?.1.split(' ').next()?;
+        match wait.strip_suffix("ms") {
+            Some(milliseconds) => Some(milliseconds.parse::<f64>().ok()? / 1000.0),
+            None => wait.strip_suffix('s')?.parse().ok(),
+        }
+    });
+    waits.collect()
 }
 
 /// Questions to a Service over both families and protocols.

@@ -63,7 +63,7 @@ pub(super) fn compare(size: Size, tools: &Tools, programs: &Programs, effort: Ef
     };
     let fairlead = measure("fairlead", &|| Proxy::start_fairlead(&programs.fairlead, &setup(1)))?;
     let kube_proxy = measure("kube-proxy", &|| {
-        Proxy::start_kube_proxy(&programs.kube_proxy, &setup(2))
+        Proxy::start_kube_proxy(&programs.kube_proxy, "nftables", &setup(2))
     })?;
     Ok(Comparison {
         size,
