@@ -5,7 +5,7 @@ mod inside;
 mod outside;
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -18,6 +18,8 @@ use outside::Outside;
 const READY_LIMIT: Duration = Duration::from_mins(3);
 /// agnhost, which every node has.
 pub const AGNHOST: &str = "registry.k8s.io/e2e-test-images/agnhost:2.66.1";
+/// How long a connection to a node may take.
+const CONNECTS_WITHIN: Duration = Duration::from_millis(500);
 /// Requests that each client must have made until a measurement has seen enough.
 const ENOUGH: u64 = 20;
 
@@ -141,6 +143,18 @@ impl<'a> Load<'a> {
             .collect()
     }
 
+    /// Waits until every one of them takes connections.
+    pub fn wait_for_node_ports(&self, limit: Duration) -> anyhow::Result<()> {
+        wait_for("every node port to answer", limit, || {
+            Ok(self.node_ports().iter().all(takes_connections).then_some(()))
+        })
+    }
+
+    /// Whether one of them takes connections.
+    pub fn has_open_node_port(&self) -> bool {
+        self.node_ports().iter().any(takes_connections)
+    }
+
     /// Counts while something happens. Every client has asked some times before, and again after it.
     pub fn during(&self, something: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Counts> {
         let outside = Outside::start(&self.node_ports());
@@ -188,6 +202,10 @@ impl<'a> Load<'a> {
             .run()
             .map(drop)
     }
+}
+
+fn takes_connections(address: &SocketAddr) -> bool {
+    TcpStream::connect_timeout(address, CONNECTS_WITHIN).is_ok()
 }
 
 /// A web server on each node, that goes on for a while after it is told to end, as servers should.

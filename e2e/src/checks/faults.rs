@@ -96,13 +96,7 @@ pub(super) fn api_server(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
         })?;
         // The agents follow it: what is new is served.
         let after = Load::start(cluster, "api-server-after")?;
-        wait_for("a new Service to be served", LIMIT, || {
-            let answers = after
-                .node_ports()
-                .iter()
-                .all(|address| std::net::TcpStream::connect_timeout(address, HEALED_WITHIN).is_ok());
-            Ok(answers.then_some(()))
-        })?;
+        after.wait_for_node_ports(LIMIT)?;
         after.end()
     })
 }
@@ -146,7 +140,8 @@ pub(super) fn owned_table(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     })
 }
 
-/// How long the table was away is told by the kernel's own events: `nft monitor` on the node.
+/// How long the table was away is measured on the node, which asks for one of its maps without a pause until it is there: to call
+/// a node takes longer than the table needs.
 pub(super) fn shared_table(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     proxy::install(cluster, &["agent.tableOwnership=shared".to_owned()])?;
     let mut healed = Duration::ZERO;

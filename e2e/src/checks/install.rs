@@ -1,6 +1,5 @@
 //! An installation where nothing serves Services yet.
 
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -8,7 +7,6 @@ use anyhow::ensure;
 use crate::checks::seconds;
 use crate::cluster::Cluster;
 use crate::load::Load;
-use crate::program::wait_for;
 use crate::proxy;
 
 const LIMIT: Duration = Duration::from_mins(1);
@@ -18,18 +16,14 @@ pub(super) fn run(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     proxy::load_image(cluster)?;
     let load = Load::start(cluster, "install")?;
     proxy::uninstall(cluster)?;
-    let ports = load.node_ports();
-    let answers = |address| TcpStream::connect_timeout(address, Duration::from_millis(500)).is_ok();
     ensure!(
-        !ports.iter().any(answers),
+        !load.has_open_node_port(),
         "node ports answer although nothing serves them"
     );
 
     let began = Instant::now();
     proxy::begin_install(cluster, &[])?;
-    wait_for("every node port to answer", LIMIT * 2, || {
-        Ok(ports.iter().all(answers).then_some(()))
-    })?;
+    load.wait_for_node_ports(LIMIT * 2)?;
     let answering = began.elapsed();
     proxy::wait_until_ready(cluster)?;
     let ready = began.elapsed();
