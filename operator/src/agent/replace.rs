@@ -32,17 +32,12 @@ const LONGEST_ANSWER: u64 = 4096;
 
 /// Says what kube-proxy left behind, for an agent that leaves it there: it keeps intercepting connections.
 pub async fn warn() {
-    // It runs programs: iptables tells of its rules itself.
-    match spawn_blocking(cleanup::detect).await {
-        Ok(found) if !found.is_empty() => {
-            let found = found.join(", ");
-            tracing::warn!(
-                found,
-                "kube-proxy's rules are in place and come first; remove them: --replace-kube-proxy, or fairlead cleanup --kube-proxy"
-            );
-        }
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "cannot look for kube-proxy's rules"),
+    if let Some(found) = detect().await {
+        let found = found.join(", ");
+        tracing::warn!(
+            found,
+            "kube-proxy's rules are in place and come first; remove them: --replace-kube-proxy, or fairlead cleanup --kube-proxy"
+        );
     }
 }
 
@@ -50,19 +45,22 @@ pub async fn warn() {
 pub async fn run(full_sync: Arc<Notify>, addresses: Vec<SocketAddr>) -> Infallible {
     loop {
         full_sync.notified().await;
-        let found = match spawn_blocking(cleanup::detect).await {
-            Ok(found) => found,
-            Err(error) => {
-                tracing::warn!(error = %Chain(&error), "cannot look for kube-proxy's rules");
-                continue;
-            }
-        };
-        if found.is_empty() {
-            continue;
-        }
+        let Some(found) = detect().await else { continue };
         until_nobody_answers(&addresses, &found).await;
         if let Err(error) = spawn_blocking(remove).await {
             tracing::warn!(error = %Chain(&error), "cannot remove what kube-proxy left");
+        }
+    }
+}
+
+/// What is there of kube-proxy's; none also if nobody could look, which is logged.
+async fn detect() -> Option<Vec<String>> {
+    // It runs programs: iptables tells of its rules itself.
+    match spawn_blocking(cleanup::detect).await {
+        Ok(found) => Some(found).filter(|found| !found.is_empty()),
+        Err(error) => {
+            tracing::warn!(error = %Chain(&error), "cannot look for kube-proxy's rules");
+            None
         }
     }
 }

@@ -13,11 +13,11 @@ use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, SERVER, X_CONTENT_TYPE_OPTIONS};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
-use axum::routing::any;
+use axum::routing::{MethodRouter, any};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
-use super::health::{Probe, SharedHealth};
+use super::health::{Probe, Report, SharedHealth};
 use super::listen::{listen, serve};
 use super::metrics::Metrics;
 
@@ -199,32 +199,31 @@ async fn acquire(
 
 /// `/healthz` and `/livez`.
 pub fn healthz_router(health: SharedHealth, metrics: Metrics) -> Router {
-    let answer = move |probe: Probe| {
-        let (health, metrics) = (health.clone(), metrics.clone());
-        move || {
-            let report = health.report(probe);
+    let counted = move |probe: Probe| {
+        let metrics = metrics.clone();
+        report(health.clone(), probe, move |report| {
             metrics.probe_answered(probe, report.status());
-            let status = StatusCode::from_u16(report.status()).expect("200 and 503 are statuses");
-            std::future::ready((status, content(JSON), report.body()))
-        }
+        })
     };
     Router::new()
-        .route("/healthz", any(answer(Probe::Healthz)))
-        .route("/livez", any(answer(Probe::Livez)))
+        .route("/healthz", counted(Probe::Healthz))
+        .route("/livez", counted(Probe::Livez))
+}
+
+/// Answers with kube-proxy's status and body for a probe. `told` learns of each answer.
+fn report(health: SharedHealth, probe: Probe, told: impl Fn(&Report) + Clone + Send + Sync + 'static) -> MethodRouter {
+    any(move || {
+        let report = health.report(probe);
+        told(&report);
+        let status = StatusCode::from_u16(report.status()).expect("200 and 503 are statuses");
+        std::future::ready((status, content(JSON), report.body()))
+    })
 }
 
 /// `/livez`, and `/readyz` with the reason if it is not ready.
 pub fn probe_router(health: SharedHealth) -> Router {
-    let live = health.clone();
     Router::new()
-        .route(
-            "/livez",
-            any(move || {
-                let report = live.report(Probe::Livez);
-                let status = StatusCode::from_u16(report.status()).expect("200 and 503 are statuses");
-                std::future::ready((status, content(JSON), report.body()))
-            }),
-        )
+        .route("/livez", report(health.clone(), Probe::Livez, |_| ()))
         .route(
             "/readyz",
             any(move || {
@@ -241,8 +240,8 @@ pub fn probe_router(health: SharedHealth) -> Router {
 /// the running configuration.
 pub fn metrics_router(health: SharedHealth, metrics: Metrics, configuration: &serde_json::Value) -> Router {
     let configuration: Arc<str> = configuration.to_string().into();
-    let livez = health.clone();
     let live = health.clone();
+    let livez = report(health.clone(), Probe::Livez, |_| ());
     Router::new()
         .route(
             "/metrics",
@@ -265,14 +264,7 @@ pub fn metrics_router(health: SharedHealth, metrics: Metrics, configuration: &se
                 std::future::ready((status, content(PLAIN_TEXT), word))
             }),
         )
-        .route(
-            "/livez",
-            any(move || {
-                let report = livez.report(Probe::Livez);
-                let status = StatusCode::from_u16(report.status()).expect("200 and 503 are statuses");
-                std::future::ready((status, content(JSON), report.body()))
-            }),
-        )
+        .route("/livez", livez)
         .route(
             "/proxyMode",
             any(|| std::future::ready((content(PLAIN_TEXT), PROXY_MODE))),
