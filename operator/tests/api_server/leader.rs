@@ -1,86 +1,18 @@
 //! Two operators, of which one leads.
 
-use std::fs::{self, File};
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fairlead_e2e::control_plane::{ApiServer, Etcd, User, with_api_server};
-use fairlead_lab::{Family, Process, test_name};
+use fairlead_e2e::control_plane::{ApiServer, Etcd, with_api_server};
+use fairlead_lab::test_name;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
-use serde_json::{Value, json};
 
+use crate::operator::{Operator, lease_role};
 use crate::world::{API_PORT, World, wait_until};
 
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
 /// The promise for a leader that ends as it should.
 const HANDS_OVER_WITHIN: Duration = Duration::from_secs(2);
-
-/// An operator in the namespace of a node, so that its ports are its own.
-struct Operator {
-    process: Process,
-    log: PathBuf,
-}
-
-impl Operator {
-    fn start(world: &World, node: u8, name: &str) -> Self {
-        let family = if node == 2 { Family::V6 } else { Family::V4 };
-        let kubeconfig = world.store.kubeconfig(User::Operator, family, API_PORT).unwrap();
-        let log = world.store.folder().join(format!("{name}.log"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fairlead"));
-        command
-            .arg("operator")
-            .arg(format!("--kubeconfig={}", kubeconfig.display()))
-            .args([
-                &format!("--identity={name}"),
-                "--leader-elect-resource-namespace=default",
-            ])
-            .args(["--leader-elect-lease-duration=4s", "--leader-elect-renew-deadline=3s"])
-            .arg("--leader-elect-retry-period=500ms")
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(File::create(&log).unwrap());
-        Self {
-            process: world.lab.node(node).spawn(command).unwrap(),
-            log,
-        }
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap()
-    }
-
-    fn says(&self, text: &str) -> bool {
-        self.log().contains(text)
-    }
-}
-
-/// Rights in the lease's namespace alone.
-fn role() -> [Value; 2] {
-    let (name, namespace) = (User::Operator.name(), "default");
-    let api_groups = ["coordination.k8s.io"];
-    [
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
-            "metadata": {"name": name, "namespace": namespace},
-            "rules": [
-                {"apiGroups": api_groups, "resources": ["leases"], "verbs": ["create"]},
-                {
-                    "apiGroups": api_groups, "resources": ["leases"], "resourceNames": ["fairlead-operator"],
-                    "verbs": ["get", "list", "watch", "update"],
-                },
-            ],
-        }),
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-            "metadata": {"name": name, "namespace": namespace},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": name}],
-        }),
-    ]
-}
 
 /// Who holds the lease, without the random part of its name.
 fn holder(server: &ApiServer) -> Option<String> {
@@ -103,7 +35,7 @@ fn a_leader_that_ends_hands_over_and_one_that_dies_is_replaced() {
     with_api_server(test_name!(), Etcd::Current, |tools| {
         let world = World::new(tools);
         let server = world.store.serve(API_PORT).unwrap();
-        server.client().apply_all(&role()).unwrap();
+        server.client().apply_all(&lease_role()).unwrap();
         let mut first = Operator::start(&world, 1, "first");
         wait_for_holder(&server, "first");
         let mut second = Operator::start(&world, 2, "second");
@@ -136,7 +68,7 @@ fn a_leader_without_its_api_server_ends_its_work_and_leads_again_later() {
         // It may not even look, and says so.
         wait_until("a refusal", || operator.says("cannot take part in the election"));
         assert!(operator.says("403") || operator.says("forbidden"), "{}", operator.log());
-        server.client().apply_all(&role()).unwrap();
+        server.client().apply_all(&lease_role()).unwrap();
         wait_for_holder(&server, "only");
         server.kill().unwrap();
         wait_until("its work to end", || operator.says("no longer leads"));

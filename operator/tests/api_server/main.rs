@@ -7,7 +7,9 @@
 
 mod crds;
 mod leader;
+mod load_balancers;
 mod objects;
+mod operator;
 mod outage;
 mod replace;
 mod start;

@@ -1,0 +1,308 @@
+//! The operator gives addresses of pools to Services, and takes them back.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use fairlead_crds::LoadBalancer;
+use fairlead_e2e::control_plane::{ApiServer, Etcd, with_api_server};
+use fairlead_lab::test_name;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::events::v1::Event;
+use kube::{Api, ResourceExt};
+use serde_json::{Value, json};
+
+use crate::operator::{Operator, controller_role, lease_role};
+use crate::world::{API_PORT, World, wait_until};
+
+const FINALIZER: &str = "service.kubernetes.io/load-balancer-cleanup";
+/// The promise: all that have an address keep it, and it is known so soon after a restart.
+const RESTORED_WITHIN: Duration = Duration::from_secs(2);
+const MANY: usize = 1000;
+
+struct Cluster {
+    server: ApiServer,
+}
+
+impl Cluster {
+    fn new(world: &World) -> Self {
+        let server = world.store.serve(API_PORT).unwrap();
+        let client = server.client();
+        for definition in fairlead_crds::all() {
+            client.apply(&serde_json::to_value(&definition).unwrap()).unwrap();
+        }
+        client.apply_all(&lease_role()).unwrap();
+        client.apply_all(&controller_role()).unwrap();
+        let cluster = Self { server };
+        cluster.provider("metal", true);
+        cluster
+    }
+
+    /// The kinds are served soon after their definitions are there.
+    fn apply(&self, object: &Value) {
+        wait_until("an object to be taken", || self.server.client().apply(object).is_ok());
+    }
+
+    fn provider(&self, name: &str, is_default: bool) {
+        self.apply(&json!({
+            "apiVersion": "fairlead.io/v1alpha1", "kind": "LoadBalancerProvider", "metadata": {"name": name},
+            "spec": {"loadBalancerClass": format!("fairlead.io/{name}"), "default": is_default, "local": {}},
+        }));
+    }
+
+    fn pool(&self, name: &str, addresses: &[&str]) {
+        self.apply(&json!({
+            "apiVersion": "fairlead.io/v1alpha1", "kind": "AddressPool", "metadata": {"name": name},
+            "spec": {"addresses": addresses, "reuseDelaySeconds": 0},
+        }));
+    }
+
+    fn service(name: &str, spec: &Value) -> Value {
+        let mut service = json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "default"},
+            "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]},
+        });
+        for (field, value) in spec.as_object().unwrap() {
+            service["spec"][field] = value.clone();
+        }
+        service
+    }
+
+    fn read(&self, name: &str) -> Option<Service> {
+        self.server.client().run(async |client| {
+            let services: Api<Service> = Api::namespaced(client, "default");
+            services.get_opt(name).await.unwrap()
+        })
+    }
+
+    fn load_balancer(&self, name: &str) -> Option<LoadBalancer> {
+        self.server.client().run(async |client| {
+            let load_balancers: Api<LoadBalancer> = Api::namespaced(client, "default");
+            load_balancers.get_opt(name).await.unwrap()
+        })
+    }
+
+    fn addresses(&self, name: &str) -> Vec<String> {
+        addresses(&self.read(name).unwrap())
+    }
+
+    fn wait_for_addresses(&self, name: &str, expected: &[&str]) {
+        wait_until(&format!("{name} to have {expected:?}"), || {
+            self.addresses(name) == expected
+        });
+    }
+
+    /// Reason and message of a condition.
+    fn condition(&self, name: &str, type_: &str) -> Option<(String, String)> {
+        let status = self.load_balancer(name)?.status?;
+        let condition = status
+            .conditions
+            .into_iter()
+            .find(|condition| condition.type_ == type_)?;
+        Some((condition.reason, condition.message))
+    }
+
+    fn wait_for_complaint(&self, name: &str, reason: &str, message: &str) {
+        wait_until(&format!("{name} to hear of {reason}"), || {
+            self.condition(name, "Accepted")
+                .is_some_and(|(is, says)| is == reason && says.contains(message))
+        });
+    }
+
+    fn events(&self, name: &str) -> Vec<String> {
+        let events = self.server.client().run(async |client| {
+            let events: Api<Event> = Api::namespaced(client, "default");
+            events.list(&kube::api::ListParams::default()).await.unwrap()
+        });
+        let of_service = events.items.into_iter().filter(|event| {
+            let regarding = event.regarding.as_ref().unwrap();
+            regarding.name.as_deref() == Some(name) && regarding.uid.is_some()
+        });
+        of_service.filter_map(|event| event.reason).collect()
+    }
+}
+
+fn addresses(service: &Service) -> Vec<String> {
+    let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let ingress = status.and_then(|status| status.ingress.as_ref());
+    ingress
+        .into_iter()
+        .flatten()
+        .filter_map(|ingress| ingress.ip.clone())
+        .collect()
+}
+
+fn has_finalizer(service: &Service) -> bool {
+    service.finalizers().iter().any(|name| name == FINALIZER)
+}
+
+#[test]
+fn a_service_gets_addresses_of_both_families_and_leaves_nothing_behind() {
+    with_api_server(test_name!(), Etcd::Current, |tools| {
+        let world = World::new(tools);
+        let cluster = Cluster::new(&world);
+        let api = cluster.server.client();
+        cluster.pool("small", &["198.51.100.1-198.51.100.2", "2001:db8::1-2001:db8::9"]);
+        let _operator = Operator::start(&world, 1, "operator");
+
+        let dual = Cluster::service(
+            "web",
+            &json!({"ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv6", "IPv4"]}),
+        );
+        api.apply(&dual).unwrap();
+        cluster.wait_for_addresses("web", &["2001:db8::1", "198.51.100.1"]);
+        assert!(has_finalizer(&cluster.read("web").unwrap()));
+        wait_until("the load balancer to be ready", || {
+            cluster
+                .condition("web", "Ready")
+                .is_some_and(|(reason, _)| reason == "Ready")
+        });
+        let load_balancer = cluster.load_balancer("web").unwrap();
+        assert_eq!(load_balancer.spec.provider, "metal");
+        assert_eq!(load_balancer.status.unwrap().pool.as_deref(), Some("small"));
+        wait_until("events", || {
+            let events = cluster.events("web");
+            ["EnsuringLoadBalancer", "IPAllocated", "EnsuredLoadBalancer"]
+                .iter()
+                .all(|reason| events.iter().any(|event| event == reason))
+        });
+
+        // Somebody else's, by class; and ours, by class.
+        api.apply(&Cluster::service(
+            "theirs",
+            &json!({"loadBalancerClass": "example.com/other"}),
+        ))
+        .unwrap();
+        api.apply(&Cluster::service(
+            "ours",
+            &json!({"loadBalancerClass": "fairlead.io/metal"}),
+        ))
+        .unwrap();
+        cluster.wait_for_addresses("ours", &["198.51.100.2"]);
+        let theirs = cluster.read("theirs").unwrap();
+        assert!(!has_finalizer(&theirs) && addresses(&theirs).is_empty());
+
+        // Nothing is left for one more, which gets what another gives up.
+        let more = Cluster::service("more", &json!({}));
+        api.apply(&more).unwrap();
+        cluster.wait_for_complaint("more", "PoolExhausted", "every address of small is taken");
+        wait_until("an event", || {
+            cluster.events("more").iter().any(|reason| reason == "AllocationFailed")
+        });
+        api.apply(&Cluster::service("ours", &json!({"type": "ClusterIP"})))
+            .unwrap();
+        cluster.wait_for_addresses("more", &["198.51.100.2"]);
+        wait_until("the former load balancer to be forgotten", || {
+            let ours = cluster.read("ours").unwrap();
+            !has_finalizer(&ours) && addresses(&ours).is_empty() && cluster.load_balancer("ours").is_none()
+        });
+
+        api.delete(&dual).unwrap();
+        wait_until("the Service to go", || cluster.read("web").is_none());
+        wait_until("its load balancer to go", || cluster.load_balancer("web").is_none());
+    });
+}
+
+#[test]
+fn what_is_wrong_is_named_and_changes_nothing_that_works() {
+    with_api_server(test_name!(), Etcd::Current, |tools| {
+        let world = World::new(tools);
+        let cluster = Cluster::new(&world);
+        let api = cluster.server.client();
+        cluster.pool("good", &["198.51.100.0/28"]);
+        let operator = Operator::start(&world, 1, "operator");
+        let mut web = Cluster::service("web", &json!({}));
+        api.apply(&web).unwrap();
+        cluster.wait_for_addresses("web", &["198.51.100.0"]);
+
+        web["metadata"]["annotations"] = json!({"metallb.io/loadBalancerIPs": "198.51.100.x"});
+        api.apply(&web).unwrap();
+        cluster.wait_for_complaint(
+            "web",
+            "InvalidAnnotation",
+            "annotation metallb.io/loadBalancerIPs: \"198.51.100.x\"",
+        );
+        web["metadata"]["annotations"] = json!({"metallb.io/loadBalancerIPs": "203.0.113.1"});
+        api.apply(&web).unwrap();
+        cluster.wait_for_complaint("web", "AddressNotInPool", "203.0.113.1 is in no AddressPool");
+        assert_eq!(cluster.addresses("web"), ["198.51.100.0"]);
+
+        // A pool that overlaps with an older one.
+        cluster.pool("late", &["198.51.100.0/24"]);
+        wait_until("a complaint about the pool", || {
+            operator.says("is in AddressPool good too")
+        });
+        assert_eq!(cluster.addresses("web"), ["198.51.100.0"]);
+        web["metadata"]["annotations"] = json!({"metallb.io/loadBalancerIPs": "198.51.100.9"});
+        api.apply(&web).unwrap();
+        cluster.wait_for_addresses("web", &["198.51.100.9"]);
+
+        // Without its provider the Service stays as it is, and can still be deleted.
+        let provider = json!({"apiVersion": "fairlead.io/v1alpha1", "kind": "LoadBalancerProvider", "metadata": {"name": "metal"}});
+        api.delete(&provider).unwrap();
+        cluster.wait_for_complaint("web", "UnknownProvider", "metal");
+        assert_eq!(cluster.addresses("web"), ["198.51.100.9"]);
+        api.delete(&web).unwrap();
+        wait_until("the Service to go", || {
+            cluster.read("web").is_none() && cluster.load_balancer("web").is_none()
+        });
+    });
+}
+
+#[test]
+fn no_address_moves_when_the_operator_starts_again() {
+    with_api_server(test_name!(), Etcd::Current, |tools| {
+        let world = World::new(tools);
+        let cluster = Cluster::new(&world);
+        let api = cluster.server.client();
+        cluster.pool("wide", &["10.8.0.0/16"]);
+        let mut operator = Operator::start(&world, 1, "first");
+        for number in 0..MANY {
+            api.apply(&Cluster::service(
+                &format!("s{number}"),
+                &json!({"allocateLoadBalancerNodePorts": false}),
+            ))
+            .unwrap();
+        }
+        let all = || -> Vec<(String, Vec<String>)> {
+            let services = api.run(async |client| {
+                let services: Api<Service> = Api::namespaced(client, "default");
+                services.list(&kube::api::ListParams::default()).await.unwrap()
+            });
+            let named = services
+                .items
+                .iter()
+                .filter(|service| service.name_any() != "kubernetes");
+            named.map(|service| (service.name_any(), addresses(service))).collect()
+        };
+        wait_until("all to have addresses", || {
+            let all = all();
+            all.len() == MANY && all.iter().all(|(_, addresses)| addresses.len() == 1)
+        });
+        let before = all();
+        let distinct: std::collections::BTreeSet<IpAddr> = before
+            .iter()
+            .map(|(_, addresses)| addresses[0].parse().unwrap())
+            .collect();
+        assert_eq!(distinct.len(), MANY);
+
+        // One goes while nobody looks; its address must be found free, and the others' not.
+        operator.process.kill().unwrap();
+        let began = Instant::now();
+        let again = Operator::start(&world, 1, "again");
+        wait_until("it to lead", || again.says("leads"));
+        let leads = began.elapsed();
+        wait_until("it to know all", || {
+            again.says("the addresses that Services have are known services=1000")
+        });
+        let took = began.elapsed() - leads;
+        assert!(took < RESTORED_WITHIN, "it took {took:?} to know what there is");
+        println!("1,000 Services are known {took:.0?} after the operator leads");
+        api.apply(&Cluster::service("one-more", &json!({}))).unwrap();
+        wait_until("a new one to have an address", || {
+            !cluster.addresses("one-more").is_empty()
+        });
+        let after: Vec<_> = all().into_iter().filter(|(name, _)| name != "one-more").collect();
+        assert_eq!(after, before);
+        assert!(!distinct.contains(&cluster.addresses("one-more")[0].parse().unwrap()));
+    });
+}
