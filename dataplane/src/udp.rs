@@ -99,6 +99,7 @@ mod tests {
             internal_policy: TrafficPolicy::Cluster,
             external_policy: TrafficPolicy::Cluster,
             health_check_node_port: None,
+            uid: None,
         };
         let mut services = UdpServices::default();
         services.add(&service, |_, family| {

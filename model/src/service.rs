@@ -72,6 +72,9 @@ pub struct Service {
     pub external_policy: TrafficPolicy,
     /// The health check port, for type `LoadBalancer` with external policy Local.
     pub health_check_node_port: Option<HealthCheckNodePort>,
+    /// Its UID, by which an event tells which object it is about. Kept only with a health check port, since nothing else of a
+    /// Service makes events.
+    pub uid: Option<Arc<str>>,
 }
 
 impl Service {
@@ -97,6 +100,13 @@ impl Service {
             }
             policy => policy,
         };
+        let health_check_node_port = match (exposure, external_policy) {
+            (Exposure::LoadBalancer, TrafficPolicy::Local) => subject
+                .optional_port(format_args!("spec.healthCheckNodePort"), spec.health_check_node_port)?
+                .map(HealthCheckNodePort),
+            _ => None,
+        };
+        let uid = health_check_node_port.and(service.metadata.uid.as_deref());
         Ok(Some(Self {
             name,
             cluster_ips: cluster_ips(subject, spec)?,
@@ -114,12 +124,8 @@ impl Service {
                 spec.internal_traffic_policy.as_deref(),
             )?,
             external_policy,
-            health_check_node_port: match (exposure, external_policy) {
-                (Exposure::LoadBalancer, TrafficPolicy::Local) => subject
-                    .optional_port(format_args!("spec.healthCheckNodePort"), spec.health_check_node_port)?
-                    .map(HealthCheckNodePort),
-                _ => None,
-            },
+            health_check_node_port,
+            uid: uid.map(Arc::from),
         }))
     }
 

@@ -97,6 +97,7 @@ fn service(index: u32) -> Service {
         internal_policy: TrafficPolicy::Cluster,
         external_policy: TrafficPolicy::Cluster,
         health_check_node_port: None,
+        uid: None,
     }
 }
 

@@ -44,6 +44,7 @@ fn service(name: &str) -> Service {
         internal_policy: TrafficPolicy::Cluster,
         external_policy: TrafficPolicy::Cluster,
         health_check_node_port: None,
+        uid: None,
     }
 }
 

@@ -99,6 +99,7 @@ pub(crate) fn service() -> impl Strategy<Value = Service> {
                     internal_policy: internal,
                     external_policy: outer,
                     health_check_node_port: None,
+                    uid: None,
                 }
             },
         )

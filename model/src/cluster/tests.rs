@@ -32,6 +32,7 @@ fn service(name: &str, variant: u8) -> Change {
         internal_policy: TrafficPolicy::Cluster,
         external_policy: TrafficPolicy::Cluster,
         health_check_node_port: None,
+        uid: None,
     };
     Change::Service(name, Some(Arc::new(service)))
 }

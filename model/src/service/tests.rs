@@ -258,11 +258,15 @@ fn health_check_node_ports_are_for_load_balancers_with_policy_local() {
             "externalIPs": ["203.0.113.1"],
             "healthCheckNodePort": port,
         });
+        let object = object(&json!({ "uid": "b7c1" }), &spec, &json!([]));
+        let service = Service::from_resource(&object).unwrap().expect("served");
         assert_eq!(
-            served(&spec).health_check_node_port.map(|port| port.0),
+            service.health_check_node_port.map(|port| port.0),
             expected,
             "{type_} {policy} {port}"
         );
+        // Its events need the UID.
+        assert_eq!(service.uid.as_deref(), expected.map(|_| "b7c1"));
     }
 }
 

@@ -527,8 +527,10 @@ impl Agent {
         for failure in self.checks.sync(self.tally.health_checks(), &addresses).await {
             self.metrics.health_check_listen_failed();
             let (recorder, node) = (self.recorder.clone(), self.view.node_name().clone());
+            let service = self.view.cluster().service(&failure.socket.service);
+            let uid = service.and_then(|service| service.uid.clone());
             self.events
-                .spawn(async move { publish(recorder.as_ref(), &node, &failure).await });
+                .spawn(async move { publish(recorder.as_ref(), &node, &failure, uid.as_deref()).await });
         }
     }
 }

@@ -133,6 +133,7 @@ mod tests {
             internal_policy: TrafficPolicy::Cluster,
             external_policy: TrafficPolicy::Local,
             health_check_node_port: Some(HealthCheckNodePort(32000)),
+            uid: None,
         }
     }
 

@@ -32,6 +32,7 @@ fn service(name: &str, cluster_ip: &str) -> Arc<Service> {
         internal_policy: TrafficPolicy::Cluster,
         external_policy: TrafficPolicy::Cluster,
         health_check_node_port: None,
+        uid: None,
     })
 }
 

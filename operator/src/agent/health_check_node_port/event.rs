@@ -27,8 +27,8 @@ pub fn recorder(client: Client, node_name: &str) -> Recorder {
 }
 
 /// Writes a failure to the log and, where there is a cluster, as a Warning event of the Service. An event that cannot be
-/// written is logged and otherwise lost.
-pub async fn publish(recorder: Option<&Recorder>, node_name: &str, failure: &ListenFailure) {
+/// written is logged and otherwise lost. By `uid`, the Service's, `kubectl describe` finds it.
+pub async fn publish(recorder: Option<&Recorder>, node_name: &str, failure: &ListenFailure, uid: Option<&str>) {
     tracing::warn!(error = %Chain(failure), reason = failure.reason(), "health check node port is not served");
     let Some(recorder) = recorder else { return };
     let service = &failure.socket.service;
@@ -48,6 +48,7 @@ pub async fn publish(recorder: Option<&Recorder>, node_name: &str, failure: &Lis
         kind: Some("Service".to_owned()),
         namespace: Some(service.namespace.to_string()),
         name: Some(service.name.to_string()),
+        uid: uid.map(str::to_owned),
         ..ObjectReference::default()
     };
     match timeout(PUBLISH_TIMEOUT, recorder.publish(&event, &regarding)).await {

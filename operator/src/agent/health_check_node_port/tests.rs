@@ -250,8 +250,8 @@ async fn a_failure_becomes_a_warning_event_of_the_service() {
         socket,
         source: io::ErrorKind::AddrInUse.into(),
     };
-    publish(None, "node-a", &failure).await;
-    publish(Some(&recorder(client, "node-a")), "node-a", &failure).await;
+    publish(None, "node-a", &failure, None).await;
+    publish(Some(&recorder(client, "node-a")), "node-a", &failure, Some("b7c1")).await;
 
     let (path, event) = tokio::time::timeout(Duration::from_secs(10), events.recv())
         .await
@@ -263,6 +263,7 @@ async fn a_failure_becomes_a_warning_event_of_the_service() {
     assert_eq!(event["action"], "Listen");
     assert_eq!(event["regarding"]["kind"], "Service");
     assert_eq!(event["regarding"]["name"], "web");
+    assert_eq!(event["regarding"]["uid"], "b7c1");
     assert_eq!(
         event["note"],
         "node node-a failed to start healthcheck \"shop/web\" on port 30001: address in use",
