@@ -11,6 +11,7 @@ mod load_balancers;
 mod objects;
 mod operator;
 mod outage;
+mod refused;
 mod replace;
 mod start;
 mod traffic;

@@ -9,8 +9,8 @@ use kube::{Client, Config};
 use crate::chain::Chain;
 use crate::source::{ApiServerFlags, SourceError};
 
-/// An API server in reach accepts a connection in far less.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// An API server in reach accepts a connection in far less. The look-up of its name and TLS are within it.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A watch that is alive gets a bookmark every minute. One whose server lost its power says nothing, and without this
 /// limit that would be noticed only after five minutes.

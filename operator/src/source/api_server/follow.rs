@@ -1,8 +1,12 @@
 //! One watch, followed for ever.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt::{self, Display};
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::iter;
+use std::mem;
 use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -14,7 +18,9 @@ use kube::runtime::watcher::{Config, Error, Event, watcher};
 use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tokio::time::error::Elapsed;
 
+use super::connect::CONNECT_TIMEOUT;
 use super::known::{Known, Step};
 use super::watched::{Reduced, Watched};
 use crate::chain::Chain;
@@ -37,6 +43,8 @@ pub(super) struct Server {
     client: Client,
     url: String,
     outage: Mutex<Option<Outage>>,
+    /// What it refuses with, and when that is worth a line again. A reason that holds for all watches is said by one of them.
+    refusals: Mutex<BTreeMap<String, Instant>>,
 }
 
 /// The API server does not answer.
@@ -52,10 +60,30 @@ impl Server {
             client,
             url,
             outage: Mutex::new(None),
+            refusals: Mutex::default(),
         }
     }
 
-    fn is_away(&self, kind: &'static str, error: &str, retry_in: Duration) {
+    fn refuses(&self, kind: &'static str, error: &str, retry_in: Duration) {
+        // A panic elsewhere leaves this plain data whole.
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        refusals.retain(|_, next_line| *next_line > now);
+        if refusals.contains_key(error) {
+            tracing::debug!(kind, error, ?retry_in, "the watch was refused");
+            return;
+        }
+        refusals.insert(error.to_owned(), now + retry_in.max(LINES_APART));
+        tracing::warn!(
+            url = self.url,
+            kind,
+            error,
+            ?retry_in,
+            "the API server refuses the watch; everything stays as it is"
+        );
+    }
+
+    fn is_away(&self, kind: &'static str, what: &str, error: &str, retry_in: Duration) {
         // A panic elsewhere leaves this plain data whole.
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -72,10 +100,20 @@ impl Server {
                 error,
                 ?retry_in,
                 ?away_for,
-                "the API server does not answer; everything stays as it is"
+                "the API server {what}; everything stays as it is"
             );
         } else {
             tracing::debug!(kind, error, ?retry_in, "the watch failed");
+        }
+    }
+
+    /// A watch goes well.
+    fn takes<W: Watched>(&self, retry: &mut Retry, is_refused: &mut bool, book: &ProblemBook) {
+        retry.reset();
+        self.answers();
+        book.delivered(W::NAME);
+        if mem::take(is_refused) {
+            tracing::info!(url = self.url, kind = W::NAME, "the API server takes the watch again");
         }
     }
 
@@ -115,6 +153,7 @@ async fn drive<W: Watched>(
     let mut events = pin!(watcher(Api::<Reduced<W>>::all(server.client.clone()), config));
     let mut retry = Retry::default();
     let mut phase = Phase::Asking;
+    let mut is_refused = false;
     loop {
         let patience = match (retry.is_retrying(), is_streamed && phase == Phase::Listing) {
             (true, _) => Some(TAKEN),
@@ -128,9 +167,7 @@ async fn drive<W: Watched>(
         };
         let Some(event) = event else {
             if retry.is_retrying() {
-                retry.reset();
-                server.answers();
-                book.delivered(W::NAME);
+                server.takes::<W>(&mut retry, &mut is_refused, book);
                 continue;
             }
             return NotStreamed::Silent;
@@ -144,9 +181,7 @@ async fn drive<W: Watched>(
                     Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => {}
                 }
                 if !matches!(event, Event::Init) {
-                    retry.reset();
-                    server.answers();
-                    book.delivered(W::NAME);
+                    server.takes::<W>(&mut retry, &mut is_refused, book);
                 }
                 for step in known.translate(event) {
                     perform(step, changes, book).await;
@@ -180,16 +215,24 @@ async fn drive<W: Watched>(
                     }
                     Trouble::Refused(status) => {
                         server.answers();
-                        book.withheld(W::NAME, &format!("{} refuses: {}", server.url, Said(status)));
-                        tracing::warn!(
-                            url = server.url, kind = W::NAME, error = %Said(status), ?retry_in,
-                            "the API server refuses the watch; everything stays as it is"
-                        );
+                        is_refused = true;
+                        let said = Said(status).to_string();
+                        book.withheld(W::NAME, &format!("{} refuses: {said}", server.url));
+                        server.refuses(W::NAME, &said, retry_in);
                     }
                     Trouble::Away => {
-                        let error = Chain(&error).to_string();
-                        book.withheld(W::NAME, &format!("{} does not answer: {error}", server.url));
-                        server.is_away(W::NAME, &error, retry_in);
+                        let what = if is_about_the_certificate(&error) {
+                            "has a certificate that is not trusted"
+                        } else {
+                            "does not answer"
+                        };
+                        let error = if has_no_connection_in_time(&error) {
+                            format!("no connection within {CONNECT_TIMEOUT:?}, the look-up of a host name included")
+                        } else {
+                            Chain(&error).to_string()
+                        };
+                        book.withheld(W::NAME, &format!("{} {what}: {error}", server.url));
+                        server.is_away(W::NAME, what, &error, retry_in);
                     }
                 }
                 tokio::time::sleep(retry_in).await;
@@ -257,7 +300,7 @@ enum Trouble<'a> {
     Desynced,
     /// The server answers, but not with what was asked for.
     Refused(&'a Status),
-    /// The server does not answer.
+    /// The server does not answer, or nobody knows who does.
     Away,
 }
 
@@ -276,6 +319,29 @@ impl<'a> Trouble<'a> {
             Self::Refused(status)
         }
     }
+}
+
+/// Whether an error comes of the server's certificate.
+fn is_about_the_certificate(error: &(dyn std::error::Error + 'static)) -> bool {
+    causes(error).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
+}
+
+/// Whether an error is that the time for a connection was over, whose own text does not say for what.
+fn has_no_connection_in_time(error: &(dyn std::error::Error + 'static)) -> bool {
+    causes(error).any(<dyn std::error::Error>::is::<Elapsed>)
+}
+
+/// An error and all that it comes of.
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    iter::successors(Some(error), |error| {
+        // An I/O error's source is that of the error within.
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(within) => Some(within),
+            None => error.source(),
+        }
+    })
 }
 
 /// What a server said, in one line.

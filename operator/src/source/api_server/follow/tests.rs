@@ -323,3 +323,18 @@ fn only_a_refused_wish_means_that_lists_are_not_streamed() {
     assert!(![401, 403, 404, 410, 429, 503].into_iter().any(is_not_streamed));
     assert_eq!(NotStreamed::from_trouble(&Trouble::of(&Error::NoResourceVersion)), None);
 }
+
+#[tokio::test]
+async fn the_cause_of_an_error_is_found_within_io_errors() {
+    let elapsed = tokio::time::timeout(Duration::ZERO, std::future::pending::<()>()).await;
+    let elapsed = io::Error::new(io::ErrorKind::TimedOut, elapsed.unwrap_err());
+    let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+    // As TLS nests them.
+    let unknown = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, unknown));
+    let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+    let found = [elapsed, unknown, refused].map(|error| {
+        let error = Error::InitialListFailed(kube::Error::Service(error.into()));
+        (has_no_connection_in_time(&error), is_about_the_certificate(&error))
+    });
+    assert_eq!(found, [(true, false), (false, true), (false, false)]);
+}
