@@ -9,17 +9,17 @@
 //! at start: sysctl
 //! ```
 //!
-//! [`health`] is the state behind `/healthz` and `/livez`, [`metrics`] what `/metrics` shows, [`server`] the HTTP
-//! servers, [`listen`] how every HTTP server of the agent listens and bounds its clients, [`health_check_node_port`] the
-//! servers that external load balancers ask, [`sysctl`] the conntrack settings, [`replace`] what becomes of a kube-proxy's
-//! rules, [`go_duration`] durations of flags.
+//! [`health`] is the state behind `/healthz` and `/livez`, [`metrics`] what `/metrics` shows, [`server`] the pages
+//! that are served, [`health_check_node_port`] the servers that external load balancers ask, [`sysctl`] the conntrack settings,
+//! [`replace`] what becomes of a kube-proxy's rules.
+//!
+//! What the operator has as well is not here: [`http`](crate::http) is how servers listen and bound their clients,
+//! [`go_duration`](crate::go_duration) reads durations of flags, and `process_metrics` tells of the process.
 
 pub mod conntrack;
 pub mod flags;
-pub mod go_duration;
 pub mod health;
 pub mod health_check_node_port;
-pub mod listen;
 pub mod metrics;
 pub mod replace;
 pub mod run;

@@ -18,7 +18,7 @@ use fairlead_model::Protocol;
 use tokio::time::timeout;
 
 use crate::agent::flags::AgentFlags;
-use crate::agent::go_duration::GoDuration;
+use crate::go_duration::GoDuration;
 use crate::source::{self, IfMissing, SourceOptions};
 use crate::view::{Refreshed, View};
 use crate::{addresses, routes};

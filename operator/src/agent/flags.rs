@@ -8,9 +8,9 @@ use clap::{Args, ValueEnum};
 use fairlead_dataplane::netlink::Ownership;
 use serde_json::{Value, json};
 
-use super::go_duration::GoDuration;
 use super::server::ServerFlags;
 use super::sysctl::ConntrackFlags;
+use crate::go_duration::GoDuration;
 use crate::node::NodeFlags;
 
 /// Everything that configures an agent.

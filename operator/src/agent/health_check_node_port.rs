@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 
 pub use self::event::{publish, recorder};
 use super::health::SharedHealth;
-use super::listen::{listen, serve};
+use crate::http::listen::{listen, serve};
 
 /// What a load balancer is to be told of one Service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,6 @@
 
 mod kube_proxy;
 mod own;
-pub(crate) mod process;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -18,6 +17,7 @@ use prometheus_client::registry::Registry;
 use self::kube_proxy::KubeProxy;
 use self::own::Own;
 use super::health::Probe;
+use crate::process_metrics::Process;
 
 /// How much a sync looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +89,7 @@ impl Metrics {
         let mut registry = Registry::default();
         let kube_proxy = KubeProxy::register(&mut registry);
         let own = Own::register(&mut registry);
-        registry.register_collector(Box::new(process::Process));
+        registry.register_collector(Box::new(Process));
         Self {
             inner: Arc::new(Inner {
                 registry,
@@ -196,12 +196,6 @@ impl Metrics {
     pub fn health_check_listen_failed(&self) {
         self.inner.own.health_check_listen_failed();
     }
-}
-
-/// A gauge's value. Past 2⁵³ the last digits are lost, which no count here reaches.
-#[expect(clippy::cast_precision_loss, reason = "counts of objects stay far below 2^53")]
-fn gauge_value(count: u64) -> f64 {
-    count as f64
 }
 
 #[cfg(test)]

@@ -17,9 +17,9 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use super::server::SERVER_NAME;
 use crate::chain::Chain;
 use crate::cleanup::{self, CleanupFlags, Outcome};
+use crate::http::SERVER_NAME;
 
 /// Between two looks at whether a kube-proxy runs.
 const POLL: Duration = Duration::from_secs(1);
@@ -156,9 +156,9 @@ mod tests {
     use axum::Router;
     use axum::routing::get;
 
-    use super::super::listen::{listen, serve};
-    use super::super::server::{BindAddress, OnBindFailure};
     use super::*;
+    use crate::http::listen::{listen, serve};
+    use crate::http::{self, BindAddress, OnBindFailure};
 
     async fn kube_proxy_at(address: SocketAddr) -> Option<SocketAddr> {
         spawn_blocking(move || kube_proxy_among(&[address])).await.unwrap()
@@ -176,12 +176,7 @@ mod tests {
         assert_eq!(kube_proxy_at(address).await, None);
 
         let bind = BindAddress(Some(address));
-        let agent = tokio::spawn(super::super::server::run(
-            "healthz",
-            bind,
-            OnBindFailure::GiveUp,
-            router(),
-        ));
+        let agent = tokio::spawn(http::run("healthz", bind, OnBindFailure::GiveUp, router()));
         let answers = || async { tokio::net::TcpStream::connect(address).await.is_ok() };
         while !answers().await {
             tokio::task::yield_now().await;

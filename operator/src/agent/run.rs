@@ -24,11 +24,12 @@ use super::health::{Clock, Health, Obstacle, SharedHealth};
 use super::health_check_node_port::{HealthCheckServers, ListenAddresses, publish, recorder};
 use super::metrics::{Commit, Extent, Metrics, Synced};
 use super::replace;
-use super::server::{self, BindError, healthz_router, metrics_router, probe_router};
+use super::server::{healthz_router, metrics_router, probe_router};
 use super::sysctl::Sysctls;
 use super::tally::Tally;
 use crate::addresses;
 use crate::chain::Chain;
+use crate::http::{self, BindError};
 use crate::source::{self, IfMissing, Source, SourceOptions, SourceSpec};
 use crate::sys::wait_for_readable;
 use crate::view::{Refreshed, View};
@@ -194,12 +195,12 @@ impl Agent {
         let healthz = healthz_router(self.health.clone(), self.metrics.clone());
         let metrics = metrics_router(self.health.clone(), self.metrics.clone(), &self.flags.to_json());
         self.servers
-            .spawn(server::run("healthz", flags.healthz_bind_address, on_failure, healthz));
+            .spawn(http::run("healthz", flags.healthz_bind_address, on_failure, healthz));
         self.servers
-            .spawn(server::run("metrics", flags.metrics_bind_address, on_failure, metrics));
+            .spawn(http::run("metrics", flags.metrics_bind_address, on_failure, metrics));
         let probes = probe_router(self.health.clone());
         self.servers
-            .spawn(server::run("probes", flags.probe_bind_address, on_failure, probes));
+            .spawn(http::run("probes", flags.probe_bind_address, on_failure, probes));
         if self.flags.replace_kube_proxy {
             let (full_sync, addresses) = (self.full_sync.clone(), self.flags.kube_proxy_healthz_address.clone());
             self.servers

@@ -1,28 +1,20 @@
 //! The agent's HTTP servers: the one that load balancers and the kubelet probe, and the one for operators' eyes, both at
 //! kube-proxy's addresses; and one for probes alone, which never meets a kube-proxy that still has those.
 
-use std::convert::Infallible;
-use std::fmt::{self, Write as _};
-use std::io;
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, SERVER, X_CONTENT_TYPE_OPTIONS};
-use axum::middleware::map_response;
-use axum::response::{IntoResponse, Response};
+use axum::http::header::{CONTENT_TYPE, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, any};
-use tokio::net::TcpListener;
-use tokio::time::sleep;
 
 use super::health::{Probe, Report, SharedHealth};
-use super::listen::{listen, serve};
 use super::metrics::Metrics;
+use crate::http::{BindAddress, OnBindFailure};
 
-/// How long after a failed attempt the address is tried again.
-const BIND_RETRY: Duration = Duration::from_secs(5);
 /// The port of `--healthz-bind-address` where it names none.
 const HEALTHZ_PORT: u16 = 10256;
 /// The port of `--metrics-bind-address` where it names none.
@@ -34,50 +26,6 @@ const PROXY_MODE: &str = "nftables";
 
 const JSON: &str = "application/json";
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
-
-/// Where a server listens, if it does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BindAddress(pub Option<SocketAddr>);
-
-/// A text that is no address to listen on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{text}` is no address to listen on: write it like 0.0.0.0:{port} or [::]:{port}, or leave it empty for no server"
-)]
-pub struct NoBindAddress {
-    text: String,
-    port: u16,
-}
-
-impl BindAddress {
-    /// Reads `IP:PORT`, `IP`, `:PORT`, or nothing at all, which switches the server off.
-    pub fn parse(text: &str, default_port: u16) -> Result<Self, NoBindAddress> {
-        let text = text.trim();
-        if text.is_empty() {
-            return Ok(Self(None));
-        }
-        let bare = text
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-            .unwrap_or(text);
-        let any = |port: &str| Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port.parse().ok()?)));
-        text.parse()
-            .ok()
-            .or_else(|| Some(SocketAddr::from((bare.parse::<IpAddr>().ok()?, default_port))))
-            .or_else(|| text.strip_prefix(':').and_then(any))
-            .map(|address| Self(Some(address)))
-            .ok_or_else(|| NoBindAddress {
-                text: text.to_owned(),
-                port: default_port,
-            })
-    }
-}
-
-impl fmt::Display for BindAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |address| address.fmt(f))
-    }
-}
 
 /// The flags of the servers, those that kube-proxy has too in its names.
 #[derive(Debug, Clone, clap::Args)]
@@ -120,79 +68,6 @@ impl ServerFlags {
             OnBindFailure::GiveUp
         } else {
             OnBindFailure::Retry
-        }
-    }
-}
-
-/// What to do about an address that cannot be listened on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnBindFailure {
-    /// Say so once and try until it works.
-    Retry,
-    /// Return the error.
-    GiveUp,
-}
-
-/// A server that did not start.
-#[derive(Debug, thiserror::Error)]
-#[error("{server} server cannot listen on {address}")]
-pub struct BindError {
-    server: &'static str,
-    address: SocketAddr,
-    #[source]
-    source: io::Error,
-}
-
-/// Runs a server until the future is dropped. It returns only for an address that cannot be had under
-/// [`OnBindFailure::GiveUp`]; a server that is switched off waits for ever, so that its task looks like the others.
-pub async fn run(
-    server: &'static str,
-    address: BindAddress,
-    on_failure: OnBindFailure,
-    router: Router,
-) -> Result<Infallible, BindError> {
-    let Some(address) = address.0 else {
-        return Ok(std::future::pending().await);
-    };
-    let listener = acquire(server, address, on_failure, BIND_RETRY).await?;
-    tracing::info!(server, %address, "listening");
-    Ok(serve(listener, router.layer(map_response(name_server))).await)
-}
-
-/// The value of the header `Server`, which tells our answers from those of a kube-proxy at the same address.
-pub(super) const SERVER_NAME: &str = "fairlead";
-
-async fn name_server(mut response: Response) -> Response {
-    response
-        .headers_mut()
-        .insert(SERVER, HeaderValue::from_static(SERVER_NAME));
-    response
-}
-
-async fn acquire(
-    server: &'static str,
-    address: SocketAddr,
-    on_failure: OnBindFailure,
-    retry: Duration,
-) -> Result<TcpListener, BindError> {
-    let mut is_reported = false;
-    loop {
-        match listen(address) {
-            Ok(listener) => return Ok(listener),
-            Err(source) if on_failure == OnBindFailure::GiveUp => {
-                return Err(BindError {
-                    server,
-                    address,
-                    source,
-                });
-            }
-            Err(err) => {
-                if !is_reported {
-                    tracing::warn!(server, %address, error = %err, "cannot listen, trying again until it works");
-                    is_reported = true;
-                }
-                sleep(retry).await;
-            }
         }
     }
 }

@@ -11,7 +11,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::go_duration::GoDuration;
+use crate::go_duration::GoDuration;
 
 /// kube-proxy's bound on what the number of cores asks for.
 const MAX_SCALED: u64 = 1 << 20;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::Args;
 
 use super::lease::{Timing, TimingError};
-use crate::agent::go_duration::GoDuration;
-use crate::agent::server::BindAddress;
+use crate::go_duration::GoDuration;
+use crate::http::BindAddress;
 use crate::source::ApiServerFlags;
 
 /// The port of `--metrics-bind-address` where it names none.

@@ -33,7 +33,7 @@ impl Metrics {
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
         own.register_collector(Box::new(Election(standing)));
-        registry.register_collector(Box::new(crate::agent::metrics::process::Process));
+        registry.register_collector(Box::new(crate::process_metrics::Process));
         Self {
             registry: Arc::new(registry),
         }

@@ -12,7 +12,7 @@ use super::lease::store::Store;
 use super::metrics::Metrics;
 use super::server::{metrics_router, probe_router};
 use super::{controller, lease};
-use crate::agent::server::{self, OnBindFailure};
+use crate::http::{self, OnBindFailure};
 use crate::source::api_server;
 
 /// Runs the operator until it is told to end.
@@ -31,13 +31,13 @@ pub async fn run(flags: OperatorFlags) -> anyhow::Result<()> {
     let mut servers = JoinSet::new();
     let metrics = metrics_router(Metrics::new(stands.clone()));
     let probes = probe_router(stands, timing);
-    servers.spawn(server::run(
+    servers.spawn(http::run(
         "metrics",
         flags.metrics_bind_address,
         OnBindFailure::GiveUp,
         metrics,
     ));
-    servers.spawn(server::run(
+    servers.spawn(http::run(
         "probes",
         flags.probe_bind_address,
         OnBindFailure::GiveUp,

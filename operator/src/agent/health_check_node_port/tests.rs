@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::agent::health::{Clock, Health};
-use crate::agent::listen::client::{get, request};
+use crate::http::listen::client::{get, request};
 
 fn name(name: &str) -> ServiceName {
     ServiceName::new("shop", name)

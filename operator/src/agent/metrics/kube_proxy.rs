@@ -10,8 +10,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use super::{Extent, PolicySide, Synced, gauge_value};
+use super::{Extent, PolicySide, Synced};
 use crate::agent::health::Probe;
+use crate::process_metrics::gauge_value;
 
 type FloatGauge = Gauge<f64, std::sync::atomic::AtomicU64>;
 type Histograms = Family<FamilyLabel, Histogram, fn() -> Histogram>;

@@ -1,11 +1,13 @@
-use std::time::Instant;
+use std::convert::Infallible;
+use std::time::Duration;
 
 use clap::Parser;
 use serde_json::json;
 
 use super::super::health::{Clock, Health};
-use super::super::listen::client::{get, request};
 use super::*;
+use crate::http::listen::client::{get, request};
+use crate::http::listen::{listen, serve};
 
 const PERIOD: Duration = Duration::from_secs(30);
 
@@ -91,57 +93,6 @@ async fn the_metrics_server_has_its_pages() {
     );
     assert_eq!(get(address, "/debug").await.status, 404);
     server.abort();
-}
-
-#[tokio::test]
-async fn a_taken_address_is_tried_again_until_it_is_free() {
-    let other = listen("127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = other.local_addr().unwrap();
-    assert!(
-        acquire("test", address, OnBindFailure::GiveUp, BIND_RETRY)
-            .await
-            .is_err()
-    );
-
-    let waiting = tokio::spawn(acquire("test", address, OnBindFailure::Retry, Duration::from_millis(5)));
-    let began = Instant::now();
-    drop(other);
-    let listener = tokio::time::timeout(Duration::from_secs(10), waiting)
-        .await
-        .unwrap()
-        .unwrap()
-        .unwrap();
-    assert_eq!(listener.local_addr().unwrap(), address);
-    assert!(began.elapsed() < Duration::from_secs(10));
-}
-
-#[tokio::test]
-async fn an_empty_address_means_no_server() {
-    let off = run("test", BindAddress(None), OnBindFailure::GiveUp, Router::new());
-    assert!(tokio::time::timeout(Duration::ZERO, off).await.is_err());
-}
-
-#[test]
-fn addresses_are_read_in_every_spelling_of_kube_proxy() {
-    for (text, want) in [
-        ("", ""),
-        ("0.0.0.0:10256", "0.0.0.0:10256"),
-        ("[::]:10256", "[::]:10256"),
-        ("[fd00::1]:1", "[fd00::1]:1"),
-        ("10.0.0.1", "10.0.0.1:10256"),
-        ("::", "[::]:10256"),
-        ("[::1]", "[::1]:10256"),
-        (":8080", "0.0.0.0:8080"),
-    ] {
-        assert_eq!(
-            BindAddress::parse(text, HEALTHZ_PORT).unwrap().to_string(),
-            want,
-            "{text}"
-        );
-    }
-    for text in ["node", "10.0.0.1:", "10.0.0.1:70000", "10.0.0.300:1", "a:1"] {
-        assert!(BindAddress::parse(text, HEALTHZ_PORT).is_err(), "{text}");
-    }
 }
 
 #[derive(Parser)]

@@ -100,22 +100,22 @@ impl Collector for Process {
             (
                 "process_resident_memory_bytes",
                 "Resident memory in bytes.",
-                figures.resident_bytes.map(super::gauge_value),
+                figures.resident_bytes.map(gauge_value),
             ),
             (
                 "process_virtual_memory_bytes",
                 "Virtual memory in bytes.",
-                figures.virtual_bytes.map(super::gauge_value),
+                figures.virtual_bytes.map(gauge_value),
             ),
             (
                 "process_open_fds",
                 "Open file descriptors.",
-                figures.open_fds.map(super::gauge_value),
+                figures.open_fds.map(gauge_value),
             ),
             (
                 "process_max_fds",
                 "Limit on open file descriptors.",
-                figures.max_fds.map(super::gauge_value),
+                figures.max_fds.map(gauge_value),
             ),
         ];
         for (name, help, value) in gauges {
@@ -126,6 +126,12 @@ impl Collector for Process {
         }
         Ok(())
     }
+}
+
+/// A gauge's value. Past 2⁵³ the last digits are lost, which no count and no process's memory reaches.
+#[expect(clippy::cast_precision_loss, reason = "what is counted stays far below 2^53")]
+pub(crate) fn gauge_value(count: u64) -> f64 {
+    count as f64
 }
 
 #[cfg(test)]

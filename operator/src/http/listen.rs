@@ -1,4 +1,4 @@
-//! How every HTTP server of the agent listens, and what it grants a client.
+//! How every HTTP server listens, and what it grants a client.
 //!
 //! The clients are load balancers and probes on the node's network, so anyone may be one: connections are counted, and
 //! each phase of one ends by itself.
