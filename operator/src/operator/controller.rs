@@ -5,13 +5,14 @@
 //!   (I/O)              (whose, what)                         (pure)     (I/O)      (I/O)
 //! ```
 //!
-//! [`run`](mod@run) is the loop, [`queue`] says which key is looked at when.
+//! [`run`](mod@run) is the loop, [`queue`] says which key is looked at when, [`reports`] what pools and providers came to.
 
 pub mod local;
 pub mod notes;
 pub mod perform;
 pub mod plan;
 pub mod queue;
+pub mod reports;
 pub mod run;
 pub mod scope;
 pub mod watch;

@@ -89,7 +89,11 @@ pub(crate) fn controller_role() -> [Value; 2] {
                 rule("", &["namespaces"], &watch),
                 rule("fairlead.io", &["loadbalancerproviders", "addresspools"], &watch),
                 rule("fairlead.io", &["loadbalancers"], &["get", "list", "watch", "create", "patch", "delete"]),
-                rule("fairlead.io", &["loadbalancers/status"], &["patch"]),
+                rule(
+                    "fairlead.io",
+                    &["loadbalancerproviders/status", "addresspools/status", "loadbalancers/status"],
+                    &["patch"],
+                ),
                 rule("events.k8s.io", &["events"], &["create", "patch"]),
             ],
         }),

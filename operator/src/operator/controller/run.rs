@@ -20,6 +20,7 @@ use super::notes::{self, Note};
 use super::perform::{PerformError, Performer, Target};
 use super::plan::{self, Complaint, Observed, Step, Wanted};
 use super::queue::{Outcome, Queue};
+use super::reports;
 use super::scope::{Scope, scope};
 use super::watch::{self, Told};
 use super::wish::{asked, wish};
@@ -33,6 +34,8 @@ const AT_A_TIME: usize = 32;
 const BATCH: usize = 4096;
 /// How long to wait for the watch to tell what somebody else has written.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(100);
+/// Between two looks at what pools and providers came to.
+const REPORT_PAUSE: Duration = Duration::from_millis(500);
 /// How long one step may take.
 const STEPS_WITHIN: Duration = Duration::from_secs(30);
 /// The name under which events appear.
@@ -53,6 +56,9 @@ pub async fn run(client: Client, identity: Arc<str>, claims: Claims) -> anyhow::
         local: Local::default(),
         is_restored: false,
         performer: Performer::new(client.clone()),
+        client: client.clone(),
+        reporting: JoinSet::new(),
+        report_at: None,
         recorder: Arc::new(Recorder::new(client, reporter)),
         running: JoinSet::new(),
         claims,
@@ -71,6 +77,11 @@ struct Controller {
     /// Whether the addresses that Services have are known to the allocator.
     is_restored: bool,
     performer: Performer,
+    client: Client,
+    /// Statuses of pools and providers on their way.
+    reporting: JoinSet<()>,
+    /// When the next ones may follow.
+    report_at: Option<Instant>,
     recorder: Arc<Recorder>,
     running: JoinSet<Done>,
     claims: Claims,
@@ -80,7 +91,7 @@ impl Controller {
     /// Waits for something to happen, and deals with it.
     async fn turn(&mut self) -> anyhow::Result<()> {
         let mut messages = Vec::new();
-        let due = [self.queue.next_due(), self.next_rest_end()]
+        let due = [self.queue.next_due(), self.next_rest_end(), self.report_at]
             .into_iter()
             .flatten()
             .min();
@@ -103,9 +114,11 @@ impl Controller {
                 }
                 self.queue.finished(key, outcome, Instant::now());
             }
+            Some(_) = self.reporting.join_next() => {}
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
         }
         self.work();
+        self.report();
         Ok(())
     }
 
@@ -145,6 +158,26 @@ impl Controller {
             for key in keys {
                 self.look_at(key, now);
             }
+        }
+    }
+
+    /// Tells what pools and providers came to: soon, but not for each of many changes.
+    fn report(&mut self) {
+        let now = Instant::now();
+        if !self.is_restored || !self.reporting.is_empty() {
+            return;
+        }
+        match self.report_at {
+            None => self.report_at = Some(now + REPORT_PAUSE),
+            Some(at) if at <= now => {
+                self.report_at = None;
+                let time = Time(Timestamp::now());
+                let reports = reports::reports(&self.world, &self.local, &time);
+                if !reports.is_empty() {
+                    self.reporting.spawn(reports::write(self.client.clone(), reports));
+                }
+            }
+            Some(_) => {}
         }
     }
 

@@ -90,7 +90,12 @@ fn changes<K: ResourceExt + 'static>(
         let change = match event {
             Err(error) => {
                 if !is_troubled {
-                    tracing::warn!(kind, error = %Chain(&error), "cannot watch, trying again");
+                    let hint = if kind == "Service" || kind == "Namespace" {
+                        ""
+                    } else {
+                        "; is the chart fairlead-crds installed?"
+                    };
+                    tracing::warn!(kind, error = %Chain(&error), "cannot watch, trying again{hint}");
                 }
                 is_troubled = true;
                 None

@@ -1,0 +1,199 @@
+//! What pools and providers came to: their status, written when it has changed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use fairlead_crds::{
+    AddressPool, AddressPoolStatus, LoadBalancerProvider, LoadBalancerProviderStatus, PoolUsage, RestingAddress,
+    condition, reason,
+};
+use fairlead_local::allocation::Usage;
+use fairlead_model::Family;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::local::Local;
+use super::plan::Complaint;
+use super::world::World;
+use crate::chain::Chain;
+
+/// How long one status may take to be written.
+const WRITE_WITHIN: Duration = Duration::from_secs(10);
+
+/// A status that differs from what the API server has.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Report {
+    /// Of a pool.
+    Pool(String, AddressPoolStatus),
+    /// Of a provider.
+    Provider(String, LoadBalancerProviderStatus),
+}
+
+/// Every status that is to be written.
+pub fn reports(world: &World, local: &Local, now: &Time) -> Vec<Report> {
+    let pools = world.pools.iter().filter_map(|(name, pool)| {
+        let status = pool_status(pool, local, now);
+        (pool.status.as_ref() != Some(&status)).then(|| Report::Pool(name.clone(), status))
+    });
+    let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
+    for (_, load_balancer) in world.load_balancers.iter() {
+        *counts.entry(&load_balancer.spec.provider).or_default() += 1;
+    }
+    let providers = world.providers.iter().filter_map(|(name, provider)| {
+        let count = counts.get(name.as_str()).copied().unwrap_or_default();
+        let status = provider_status(provider, count, world, now);
+        (provider.status.as_ref() != Some(&status)).then(|| Report::Provider(name.clone(), status))
+    });
+    pools.chain(providers).collect()
+}
+
+fn pool_status(pool: &AddressPool, local: &Local, now: &Time) -> AddressPoolStatus {
+    let name = pool.name_any();
+    let usage = |family| local.allocator().usage(&name, family).map(usage);
+    let complaint = local.fault(&name);
+    let is_used = local.allocator().pools().any(|pool| *pool.name == *name);
+    let old = pool.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let mut resting: Vec<_> = local
+        .allocator()
+        .resting(&name)
+        .map(|(address, rest)| RestingAddress {
+            address: address.to_string(),
+            until: Time(
+                Timestamp::try_from(rest.until)
+                    .unwrap_or_default()
+                    .round(k8s_openapi::jiff::Unit::Second)
+                    .unwrap_or_default(),
+            ),
+        })
+        .collect();
+    resting.sort_by(|one, other| one.address.cmp(&other.address));
+    AddressPoolStatus {
+        ipv4: usage(Family::V4),
+        ipv6: usage(Family::V6),
+        resting,
+        conditions: conditions(old, pool.metadata.generation, complaint, is_used, now),
+        observed_generation: pool.metadata.generation,
+    }
+}
+
+fn usage(usage: Usage) -> PoolUsage {
+    PoolUsage {
+        assigned: i64::try_from(usage.assigned).unwrap_or(i64::MAX),
+        available: i64::try_from(usage.available).unwrap_or(i64::MAX),
+    }
+}
+
+fn provider_status(
+    provider: &LoadBalancerProvider,
+    count: i64,
+    world: &World,
+    now: &Time,
+) -> LoadBalancerProviderStatus {
+    let complaint = if provider.spec.local.is_none() {
+        Some(Complaint {
+            reason: reason::UNSUPPORTED_PROVIDER,
+            message: "spec.aws: this build makes no load balancers of AWS".to_owned(),
+        })
+    } else {
+        rival(provider, world)
+    };
+    let is_ready = provider.spec.local.is_some();
+    let old = provider.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    LoadBalancerProviderStatus {
+        conditions: conditions(old, provider.metadata.generation, complaint.as_ref(), is_ready, now),
+        observed_generation: provider.metadata.generation,
+        load_balancers: count,
+    }
+}
+
+/// An older provider that takes the same Services.
+fn rival(provider: &LoadBalancerProvider, world: &World) -> Option<Complaint> {
+    let age = |provider: &LoadBalancerProvider| {
+        let made = provider.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        (made, provider.name_any())
+    };
+    let older = || world.providers.iter().filter(|(_, other)| age(other) < age(provider));
+    let class = provider.spec.load_balancer_class.as_ref();
+    let of_class = older().find(|(_, other)| class.is_some() && other.spec.load_balancer_class.as_ref() == class);
+    let default = older().find(|(_, other)| provider.spec.is_default && other.spec.is_default);
+    match (of_class, default) {
+        (Some((name, _)), _) => Some(Complaint {
+            reason: reason::TWO_OF_CLASS,
+            message: format!("spec.loadBalancerClass: LoadBalancerProvider {name}, which is older, has the same class"),
+        }),
+        (None, Some((name, _))) => Some(Complaint {
+            reason: reason::TWO_DEFAULTS,
+            message: format!("spec.default: LoadBalancerProvider {name}, which is older, is the default"),
+        }),
+        (None, None) => None,
+    }
+}
+
+fn conditions(
+    old: &[Condition],
+    generation: Option<i64>,
+    complaint: Option<&Complaint>,
+    is_ready: bool,
+    now: &Time,
+) -> Vec<Condition> {
+    let say = |is_true: bool, reason: &'static str| {
+        let message = complaint.map_or_else(String::new, |complaint| complaint.message.clone());
+        (
+            if is_true { "True" } else { "False" },
+            complaint.map_or(reason, |complaint| complaint.reason),
+            message,
+        )
+    };
+    [
+        (condition::ACCEPTED, say(complaint.is_none(), reason::ACCEPTED)),
+        (condition::READY, say(is_ready, reason::READY)),
+    ]
+    .into_iter()
+    .map(|(type_, (status, reason, message))| {
+        let before = old
+            .iter()
+            .find(|condition| condition.type_ == type_ && condition.status == status);
+        Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message,
+            last_transition_time: before.map_or_else(|| now.clone(), |before| before.last_transition_time.clone()),
+            observed_generation: generation,
+        }
+    })
+    .collect()
+}
+
+/// Writes them. One that cannot be written is logged, and is written with the next change.
+pub async fn write(client: Client, reports: Vec<Report>) {
+    for report in reports {
+        let parameters = PatchParams::default();
+        let (name, written) = match report {
+            Report::Pool(name, status) => {
+                let api: Api<AddressPool> = Api::all(client.clone());
+                let patch = Patch::Merge(json!({"status": {
+                    "ipv4": status.ipv4, "ipv6": status.ipv6, "resting": status.resting,
+                    "conditions": status.conditions, "observedGeneration": status.observed_generation,
+                }}));
+                let written = timeout(WRITE_WITHIN, api.patch_status(&name, &parameters, &patch)).await;
+                (name, written.map(|written| written.map(drop)))
+            }
+            Report::Provider(name, status) => {
+                let api: Api<LoadBalancerProvider> = Api::all(client.clone());
+                let patch = Patch::Merge(json!({"status": status}));
+                let written = timeout(WRITE_WITHIN, api.patch_status(&name, &parameters, &patch)).await;
+                (name, written.map(|written| written.map(drop)))
+            }
+        };
+        match written {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(name, error = %Chain(&error), "status was not written"),
+            Err(_) => tracing::debug!(name, "status was not written in time"),
+        }
+    }
+}
