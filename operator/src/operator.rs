@@ -1,6 +1,6 @@
 //! `fairlead operator`: what runs once for a cluster.
 //!
-//! Every replica serves its [probes and metrics](server), and takes part in the election by a [lease](lease); the leader does
+//! Every replica serves its [probes and metrics](server), and takes part in the election by a [lease]; the leader does
 //! the work. [`flags`] configures it, and [`run`](mod@run) puts the parts together.
 
 pub mod controller;

@@ -207,7 +207,7 @@ async fn drive<W: Watched>(
                         book.delivered(W::NAME);
                         if let Some(step) = known.complete() {
                             tracing::warn!(
-                                kind = W::NAME, error = %Said(status),
+                                url = server.url, kind = W::NAME, error = %Said(status),
                                 "the API server does not give objects of this kind; going on without them"
                             );
                             perform(step, changes, book).await;
