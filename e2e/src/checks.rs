@@ -4,6 +4,7 @@
 mod faults;
 mod install;
 mod leader;
+mod load_balancer;
 mod migration;
 mod names;
 
@@ -44,6 +45,11 @@ const CHECKS: &[Check] = &[
         name: "leader",
         promise: "one replica of the operator leads, and another does within two seconds when it is told to end",
         run: leader::run,
+    },
+    Check {
+        name: "load-balancer",
+        promise: "a Service of type LoadBalancer has addresses of a pool within a second, is reached at them, and leaves nothing",
+        run: load_balancer::run,
     },
     Check {
         name: "roll-out",

@@ -24,7 +24,8 @@ fn page(results: &[Results]) -> String {
          Kubernetes' own end-to-end tests ({}) on a kind cluster of three nodes, with the real kube-proxy (nftables mode) and\n\
          with Fairlead as the only proxy. `cargo e2e up --kube-proxy nftables`, then `cargo e2e deploy --proxy kube-proxy` or\n\
          `cargo e2e deploy`, and `cargo e2e upstream --write` runs the tests and makes this page. Left out are tests marked\n\
-         Disruptive, Serial, Feature, `FeatureGate` or Provider.\n\n\
+         Disruptive, Serial, Feature, `FeatureGate` or Provider. Three tests of Traffic Distribution want two nodes in each of three\n\
+         zones, and skip themselves on fewer; those of family dual ran with `--workers 5`.\n\n\
          ✓ passed, ✗ failed, – skipped itself, empty: not run. Each cell is `kube-proxy / Fairlead`.\n\n",
         kubernetes_version()
     );

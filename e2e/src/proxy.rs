@@ -63,6 +63,12 @@ pub fn begin_install(cluster: &Cluster, settings: &[String]) -> anyhow::Result<(
         "kind": "Namespace",
         "metadata": { "name": NAMESPACE, "labels": { "pod-security.kubernetes.io/enforce": "privileged" } },
     }))?;
+    let kinds = Program::tool("helm")
+        .args(["upgrade", "--install", "fairlead-crds"])
+        .args([repository().join("deploy/charts/fairlead-crds")])
+        .args([format!("--kubeconfig={}", cluster.kubeconfig().display())])
+        .args(["--namespace", NAMESPACE]);
+    kinds.run().context("helm cannot install the kinds")?;
     let helm = Program::tool("helm")
         .args(["upgrade", "--install", RELEASE])
         .args([repository().join("deploy/charts/fairlead")])
