@@ -7,7 +7,7 @@ pub const READY: &str = "Ready";
 /// Not ready yet: work on it goes on, nothing is wrong.
 pub const PENDING: &str = "Pending";
 
-/// Two pools have addresses in common. The older one keeps them.
+/// Two pools have addresses in common. The one that had them first keeps them.
 pub const POOL_OVERLAP: &str = "PoolOverlap";
 /// No address is free in any pool that the Service may use.
 pub const POOL_EXHAUSTED: &str = "PoolExhausted";

@@ -15,7 +15,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::figures::{Board, Figures};
 use super::local::{Case, Local, Verdict};
 use super::notes::{self, Note};
 use super::perform::{PerformError, Performer, Target};
@@ -43,7 +42,7 @@ const STEPS_WITHIN: Duration = Duration::from_secs(30);
 const CONTROLLER: &str = "fairlead-operator";
 
 /// Looks after load balancers until it is dropped.
-pub async fn run(client: Client, identity: Arc<str>, claims: Claims, board: Board) -> anyhow::Result<()> {
+pub async fn run(client: Client, identity: Arc<str>, claims: Claims) -> anyhow::Result<()> {
     let (told, tasks) = watch::follow(&client);
     let reporter = Reporter {
         controller: CONTROLLER.to_owned(),
@@ -60,7 +59,6 @@ pub async fn run(client: Client, identity: Arc<str>, claims: Claims, board: Boar
         client: client.clone(),
         reporting: JoinSet::new(),
         report_at: None,
-        board,
         recorder: Arc::new(Recorder::new(client, reporter)),
         running: JoinSet::new(),
         claims,
@@ -84,7 +82,6 @@ struct Controller {
     reporting: JoinSet<()>,
     /// When the next ones may follow.
     report_at: Option<Instant>,
-    board: Board,
     recorder: Arc<Recorder>,
     running: JoinSet<Done>,
     claims: Claims,
@@ -174,7 +171,6 @@ impl Controller {
             None => self.report_at = Some(now + REPORT_PAUSE),
             Some(at) if at <= now => {
                 self.report_at = None;
-                self.board.show(Figures::of(&self.world, &self.local));
                 let time = Time(Timestamp::now());
                 let reports = reports::reports(&self.world, &self.local, &time);
                 if !reports.is_empty() {

@@ -49,6 +49,16 @@ impl Takes {
         self.namespaces.is_empty() && self.namespace_selectors.is_empty() && self.service_selectors.is_empty()
     }
 
+    /// True if the pool is meant for the Services that it takes, so that they try it before those that are for all. A pool that takes
+    /// every Service is too if it says when it is to be tried, or that they may have no other.
+    pub(super) fn is_meant(&self) -> bool {
+        !self.is_unrestricted() || self.is_exclusive || self.rank().is_some()
+    }
+
+    fn rank(&self) -> Option<u32> {
+        self.priority.filter(|priority| *priority > 0)
+    }
+
     fn takes(&self, request: &Request) -> bool {
         let namespace_is_free = self.namespaces.is_empty() && self.namespace_selectors.is_empty();
         let is_any = |selectors: &[Selector], labels: &BTreeMap<String, String>| {
@@ -82,8 +92,7 @@ impl Pool {
 
     /// The order in which pools that are meant for a Service are tried.
     pub(super) fn rank(&self) -> (u32, &str) {
-        let priority = self.takes.priority.filter(|priority| *priority > 0);
-        (priority.unwrap_or(u32::MAX), &self.name)
+        (self.takes.rank().unwrap_or(u32::MAX), &self.name)
     }
 }
 

@@ -36,6 +36,16 @@ impl AddressRange {
         self.family
     }
 
+    /// The first address.
+    pub fn first(&self) -> IpAddr {
+        address(self.family, self.first)
+    }
+
+    /// The last address.
+    pub fn last(&self) -> IpAddr {
+        address(self.family, self.last)
+    }
+
     /// True if the address is in it.
     pub fn contains(&self, address: IpAddr) -> bool {
         Family::of(address) == self.family && (self.first..=self.last).contains(&number(address))

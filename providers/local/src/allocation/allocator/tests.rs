@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::allocation::{Selector, Takes};
 
+mod again;
 mod properties;
 
 const T0: SystemTime = SystemTime::UNIX_EPOCH;
@@ -97,7 +98,7 @@ fn a_released_address_rests_for_all_but_its_last_service() {
     allocator.release(&service("one"), T0);
     assert_eq!(
         allocator.decide(&request("two"), at(20)).to_string(),
-        "no address (PoolExhausted: every address of a is taken; 198.51.100.1 can be given out in 40 s)"
+        "no address (PoolExhausted: every address of a is taken; 198.51.100.1 can be given out at 1970-01-01T00:01:00Z)"
     );
     assert_eq!(allocator.next_deadline(), Some(at(60)));
     assert_eq!(allocator.usage("a", Family::V4).unwrap().available, 1);
@@ -314,7 +315,7 @@ fn dual_stack_comes_from_one_pool() {
     let mut separate = allocator(&[v4.clone(), v6.clone()]);
     assert_eq!(
         separate.says(&dual("must", false)),
-        "no address (PoolExhausted: every address of v4, v6 is taken)"
+        "no address (FamilyMismatch: the Service is RequireDualStack, and none of v4, v6 has addresses of both IP families)"
     );
     assert_eq!(separate.says(&dual("may", true)), "198.51.100.1 of pool v4");
     let mut v6_first = dual("six", true);
