@@ -188,3 +188,19 @@ fn ten_thousand_services_come_and_go_one_by_one() {
     }
     assert_eq!(allocator.looks() - before, 10_000);
 }
+
+#[test]
+fn a_service_that_gives_way_wakes_those_with_the_key_of_who_stays() {
+    let mut allocator = allocator(&[pool("a", &["198.51.100.1/32"])]);
+    allocator.decide(&sharing("one", "l", 80), T0);
+    allocator.decide(&sharing("two", "l", 443), T0);
+    assert!(allocator.says(&sharing("waits", "k", 443)).contains("PoolExhausted"));
+    let changed = allocator.decide(&sharing("one", "k", 80), T0);
+    assert_eq!(changed.again, [service("two"), service("waits")].into());
+    // It is looked at too early.
+    assert!(allocator.says(&sharing("waits", "k", 443)).contains("PoolExhausted"));
+    let gone = allocator.decide(&sharing("two", "l", 443), T0);
+    assert_eq!(gone.addresses, Vec::<IpAddr>::new());
+    assert!(gone.again.contains(&service("waits")));
+    assert_eq!(allocator.says(&sharing("waits", "k", 443)), "198.51.100.1 of pool a");
+}
