@@ -29,7 +29,7 @@ if [[ ${2:-} && -f $2 ]]; then
 fi
 # What a run has learnt is kept for the next one; the seeds stay as they are.
 learnt=${XDG_CACHE_HOME:-$HOME/.cache}/fairlead/fuzz
-[[ $# -gt 0 ]] || set -- netlink_decoder manifest
+[[ $# -gt 0 ]] || set -- netlink_decoder manifest frame heartbeat
 for target; do
   mkdir -p "$learnt/$target" artifacts
   echo "fuzzing $target for $seconds s"

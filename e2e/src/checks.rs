@@ -48,7 +48,7 @@ const CHECKS: &[Check] = &[
     },
     Check {
         name: "load-balancer",
-        promise: "a Service of type LoadBalancer has addresses of a pool within a second, is reached at them, and leaves nothing",
+        promise: "a Service of type LoadBalancer has addresses of a pool in no time, is reached at them, and leaves nothing",
         run: load_balancer::run,
     },
     Check {

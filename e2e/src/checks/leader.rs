@@ -15,7 +15,15 @@ const HANDS_OVER_WITHIN: Duration = Duration::from_secs(2);
 
 pub(super) fn run(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     proxy::wait_until_ready(cluster)?;
-    let first = wait_for("a leader", LIMIT, || leader(cluster))?;
+    // One that was uninstalled may not have had the right any more to give the lease back.
+    let first = wait_for("a leader", LIMIT, || {
+        let leader = leader(cluster)?;
+        Ok(leader.filter(|pod| {
+            cluster
+                .kubectl(["get", "pod", pod, "--namespace", NAMESPACE])
+                .succeeds()
+        }))
+    })?;
     let begun = Instant::now();
     cluster
         .kubectl(["delete", "pod", &first, "--namespace", NAMESPACE, "--wait=false"])

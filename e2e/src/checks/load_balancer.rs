@@ -14,8 +14,8 @@ use crate::proxy;
 /// The namespace of the Service and its servers.
 const NAME: &str = "load-balancer";
 const LIMIT: Duration = Duration::from_mins(1);
-/// From the Service's creation until its status has the addresses.
-const HAS_ADDRESSES_WITHIN: Duration = Duration::from_secs(1);
+/// From the Service's creation until its status has the addresses, as kubectl shows it: most of that is kubectl's own time.
+const HAS_ADDRESSES_WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) fn run(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     proxy::wait_until_ready(cluster)?;
