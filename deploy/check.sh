@@ -93,12 +93,12 @@ for file in "$GOLDEN"/*.yaml; do
   fi
 done
 
-# Every metric of alerts and dashboard is one of the agent's. Its encoder adds the endings.
-METRICS=../operator/src/agent/metrics
+# Every metric of alerts and dashboard is one of the program's. Its encoder adds the endings.
+METRICS=(../operator/src/agent/metrics/*.rs ../operator/src/operator/metrics.rs ../operator/src/process_metrics.rs)
 for metric in $(grep -ohE '\b(fairlead|kubeproxy|process)_[a-z_]+' $CHART/files/dashboard.json $CHART/templates/monitoring/rule.yaml | sort -u); do
   bare=$(sed -E 's/_(bucket|sum|count|total|info)$//' <<<"$metric")
-  if ! grep -qE "\"(${bare#*_}|$bare)(_total)?\"" $METRICS/*.rs; then
-    complain "the agent has no metric $metric"
+  if ! grep -qE "\"(${bare#*_}|$bare)(_total)?\"" "${METRICS[@]}"; then
+    complain "the program has no metric $metric"
   fi
 done
 

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, prometheus_text};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
+use super::controller::figures::Figures;
 use super::lease::run::Standing;
 
 /// The operator's metrics. Clones share one set.
@@ -23,8 +25,8 @@ impl Metrics {
     /// The media type of [`encode`](Self::encode).
     pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
-    /// Metrics of a replica with this part in the election.
-    pub fn new(standing: watch::Receiver<Standing>) -> Self {
+    /// Metrics of a replica with this part in the election, and with these figures while it leads.
+    pub fn new(standing: watch::Receiver<Standing>, figures: watch::Receiver<Figures>) -> Self {
         let mut registry = Registry::default();
         let own = registry.sub_registry_with_prefix("fairlead");
         own.register(
@@ -33,6 +35,7 @@ impl Metrics {
             Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
         own.register_collector(Box::new(Election(standing)));
+        own.register_collector(Box::new(LoadBalancers(figures)));
         registry.register_collector(Box::new(crate::process_metrics::Process));
         Self {
             registry: Arc::new(registry),
@@ -84,5 +87,70 @@ impl Collector for Election {
             "How often this replica has lost the lease without giving it back",
             standing.losses,
         )
+    }
+}
+
+/// The leader's figures; of another replica nothing, so that sums over replicas are right.
+#[derive(Debug)]
+struct LoadBalancers(watch::Receiver<Figures>);
+
+impl Collector for LoadBalancers {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let figures = self.0.borrow().clone();
+        let help = "Addresses of a pool: those that Services have, and those that can be given out";
+        let mut metric = encoder.encode_descriptor("pool_addresses", help, None, MetricType::Gauge)?;
+        for pool in &figures.pools {
+            for (state, count) in [("assigned", pool.assigned), ("available", pool.available)] {
+                let family = pool.family.to_string();
+                let labels = [("pool", pool.pool.as_str()), ("ip_family", &family), ("state", state)];
+                let value = i64::try_from(count).unwrap_or(i64::MAX);
+                ConstGauge::new(value).encode(metric.encode_family(&labels)?)?;
+            }
+        }
+        let help = "Load balancers that are reached at addresses";
+        let metric = encoder.encode_descriptor("load_balancers_ready", help, None, MetricType::Gauge)?;
+        let ready = i64::try_from(figures.ready).unwrap_or(i64::MAX);
+        ConstGauge::new(ready).encode(metric)?;
+        let help = "Load balancers that do not have all that their Services ask for, by reason";
+        let mut metric = encoder.encode_descriptor("load_balancers_refused", help, None, MetricType::Gauge)?;
+        for (reason, count) in &figures.refused {
+            let value = i64::try_from(*count).unwrap_or(i64::MAX);
+            ConstGauge::new(value).encode(metric.encode_family(&[("reason", reason.as_str())])?)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fairlead_model::Family;
+
+    use super::super::controller::figures::PoolFigures;
+    use super::*;
+
+    #[test]
+    fn a_leader_shows_its_pools_and_what_is_refused() {
+        let (_standing, stands) = watch::channel(Standing::default());
+        let figures = Figures {
+            pools: vec![PoolFigures {
+                pool: "public".to_owned(),
+                family: Family::V6,
+                assigned: 3,
+                available: u64::MAX,
+            }],
+            ready: 3,
+            refused: vec![("PoolExhausted".to_owned(), 1)],
+        };
+        let (_figures, shown) = watch::channel(figures);
+        let text = Metrics::new(stands, shown).encode();
+        for line in [
+            "fairlead_leader 0",
+            "fairlead_pool_addresses{pool=\"public\",ip_family=\"IPv6\",state=\"assigned\"} 3",
+            "fairlead_pool_addresses{pool=\"public\",ip_family=\"IPv6\",state=\"available\"} 9223372036854775807",
+            "fairlead_load_balancers_ready 3",
+            "fairlead_load_balancers_refused{reason=\"PoolExhausted\"} 1",
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");
+        }
     }
 }

@@ -1,10 +1,13 @@
 //! Puts the operator together: servers, the election, and the leader's work.
 
+use std::sync::Arc;
+
 use anyhow::{Context, anyhow};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::controller::figures::{Board, Figures};
 use super::flags::OperatorFlags;
 use super::lease::election::Election;
 use super::lease::run::Standing;
@@ -29,7 +32,8 @@ pub async fn run(flags: OperatorFlags) -> anyhow::Result<()> {
     let client = api_server::client(&flags.api_server).await?;
     let (standing, stands) = watch::channel(Standing::default());
     let mut servers = JoinSet::new();
-    let metrics = metrics_router(Metrics::new(stands.clone()));
+    let (figures, shown) = watch::channel(Figures::default());
+    let metrics = metrics_router(Metrics::new(stands.clone(), shown));
     let probes = probe_router(stands, timing);
     servers.spawn(http::run(
         "metrics",
@@ -57,7 +61,11 @@ pub async fn run(flags: OperatorFlags) -> anyhow::Result<()> {
     let work_client = client.clone();
     let store = Store::new(client, &namespace, identity.clone(), timing);
     let election = Election::new(identity.clone(), timing);
-    let work = |claims| controller::run::run(work_client.clone(), identity.clone(), claims);
+    let figures = Arc::new(figures);
+    let work = |claims| {
+        let board = Board::new(figures.clone());
+        controller::run::run(work_client.clone(), identity.clone(), claims, board)
+    };
     let elected = lease::run::run(store, election, &standing, stop, work);
     tokio::select! {
         result = elected => result.map_err(Into::into),

@@ -250,6 +250,18 @@ fn what_is_wrong_is_named_and_changes_nothing_that_works() {
         cluster.wait_for_complaint("web", "AddressNotInPool", "203.0.113.1 is in no AddressPool");
         assert_eq!(cluster.addresses("web"), ["198.51.100.0"]);
 
+        // One that asks for what does not exist hears of it.
+        let mut lost = Cluster::service("lost", &json!({}));
+        lost["metadata"]["annotations"] = json!({"fairlead.io/provider": "none"});
+        api.apply(&lost).unwrap();
+        wait_until("an event", || {
+            cluster
+                .events("lost")
+                .iter()
+                .any(|reason| reason == "SyncLoadBalancerFailed")
+        });
+        assert!(!has_finalizer(&cluster.read("lost").unwrap()));
+
         // A pool that overlaps with an older one.
         cluster.pool("late", &["198.51.100.0/24"]);
         wait_until("a complaint about the pool", || {

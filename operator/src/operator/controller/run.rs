@@ -1,6 +1,6 @@
 //! The loop: what is told goes into the world, what is touched is decided and planned, and plans are carried out side by side.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::figures::{Board, Figures};
 use super::local::{Case, Local, Verdict};
 use super::notes::{self, Note};
 use super::perform::{PerformError, Performer, Target};
@@ -42,7 +43,7 @@ const STEPS_WITHIN: Duration = Duration::from_secs(30);
 const CONTROLLER: &str = "fairlead-operator";
 
 /// Looks after load balancers until it is dropped.
-pub async fn run(client: Client, identity: Arc<str>, claims: Claims) -> anyhow::Result<()> {
+pub async fn run(client: Client, identity: Arc<str>, claims: Claims, board: Board) -> anyhow::Result<()> {
     let (told, tasks) = watch::follow(&client);
     let reporter = Reporter {
         controller: CONTROLLER.to_owned(),
@@ -59,6 +60,8 @@ pub async fn run(client: Client, identity: Arc<str>, claims: Claims) -> anyhow::
         client: client.clone(),
         reporting: JoinSet::new(),
         report_at: None,
+        board,
+        told_off: BTreeMap::new(),
         recorder: Arc::new(Recorder::new(client, reporter)),
         running: JoinSet::new(),
         claims,
@@ -82,6 +85,9 @@ struct Controller {
     reporting: JoinSet<()>,
     /// When the next ones may follow.
     report_at: Option<Instant>,
+    board: Board,
+    /// What was told to Services that ask for what they cannot have, and have no load balancer that would say it.
+    told_off: BTreeMap<ServiceName, Complaint>,
     recorder: Arc<Recorder>,
     running: JoinSet<Done>,
     claims: Claims,
@@ -171,6 +177,7 @@ impl Controller {
             None => self.report_at = Some(now + REPORT_PAUSE),
             Some(at) if at <= now => {
                 self.report_at = None;
+                self.board.show(Figures::of(&self.world, &self.local));
                 let time = Time(Timestamp::now());
                 let reports = reports::reports(&self.world, &self.local, &time);
                 if !reports.is_empty() {
@@ -257,6 +264,7 @@ impl Controller {
     /// Decides, plans, and has the plan carried out.
     fn look_at(&mut self, key: ServiceName, now: SystemTime) {
         let (wanted, again) = self.decide(&key, now);
+        self.tell_off(&key, &wanted);
         for key in again {
             self.queue.touch(key);
         }
@@ -289,6 +297,27 @@ impl Controller {
             recorder: self.recorder.clone(),
         };
         self.running.spawn(work.carry_out());
+    }
+
+    /// A Service that asks for us in vain, and has no load balancer to say it, hears it once by an event.
+    fn tell_off(&mut self, key: &ServiceName, wanted: &Wanted) {
+        let Wanted::Unattended(complaint) = wanted else {
+            self.told_off.remove(key);
+            return;
+        };
+        let is_said = self.world.load_balancers.get(key).is_some() || self.told_off.get(key) == Some(complaint);
+        let (false, Some(service)) = (is_said, self.world.services.get(key).cloned()) else {
+            return;
+        };
+        self.told_off.insert(key.clone(), complaint.clone());
+        tracing::warn!(service = %key, reason = complaint.reason, "{}", complaint.message);
+        let note = Note {
+            is_warning: true,
+            reason: "SyncLoadBalancerFailed",
+            message: format!("{}: {}", complaint.reason, complaint.message),
+        };
+        let recorder = self.recorder.clone();
+        tokio::spawn(async move { notes::publish(&recorder, &service, &[note]).await });
     }
 
     fn decide(&mut self, key: &ServiceName, now: SystemTime) -> (Wanted, BTreeSet<ServiceName>) {
