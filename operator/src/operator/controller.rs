@@ -5,7 +5,7 @@
 //!   (I/O)              (whose, what)                         (pure)     (I/O)      (I/O)
 //! ```
 //!
-//! [`run`](mod@run) is the loop, [`queue`] says which key is looked at when, [`reports`] what pools and providers came to.
+//! [`run`](mod@run) is the loop, `work` the steps of one key on their way, [`queue`] says which key is looked at when, [`reports`] what pools and providers came to.
 
 pub mod figures;
 pub mod local;
@@ -18,4 +18,5 @@ pub mod run;
 pub mod scope;
 pub mod watch;
 pub mod wish;
+mod work;
 pub mod world;

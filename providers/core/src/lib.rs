@@ -6,7 +6,7 @@
 //!   observe ──┘
 //! ```
 //!
-//! [`Provider`] is the port, [`converge`] the loop that drives it for one load balancer, [`kit`] the tests that each provider must
+//! [`Provider`] is the port, [`converge()`] the loop that drives it for one load balancer, [`kit`] the tests that each provider must
 //! pass: it is driven against its backend with a crash after every single step.
 
 mod converge;

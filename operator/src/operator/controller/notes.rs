@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ObjectReference, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder};
 use tokio::time::timeout;
@@ -49,17 +50,9 @@ pub fn notes(observed: &Observed<'_>, steps: &[Step], complaint: Option<&Complai
                     .load_balancer
                     .and_then(|load_balancer| load_balancer.status.as_ref());
                 let is_old = before.is_some_and(|status| {
-                    let sentences = |conditions: &[_]| -> Vec<(String, String)> {
-                        conditions
-                            .iter()
-                            .map(
-                                |condition: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
-                                    (condition.reason.clone(), condition.message.clone())
-                                },
-                            )
-                            .collect()
-                    };
-                    sentences(&status.conditions) == sentences(&report.conditions)
+                    let sentence = |condition: &Condition| (condition.reason.clone(), condition.message.clone());
+                    let (before, now) = (status.conditions.iter(), report.conditions.iter());
+                    before.map(sentence).eq(now.map(sentence))
                 });
                 if let Some(complaint) = complaint.filter(|_| !is_old) {
                     notes.push(Note {

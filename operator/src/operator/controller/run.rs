@@ -13,32 +13,28 @@ use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::figures::{Board, Figures};
 use super::local::{Case, Local, Verdict};
 use super::notes::{self, Note};
-use super::perform::{PerformError, Performer, Target};
-use super::plan::{self, Complaint, Observed, Step, Wanted};
+use super::perform::Performer;
+use super::plan::{self, Complaint, Observed, Wanted};
 use super::queue::{Outcome, Queue};
 use super::reports;
 use super::scope::{Scope, scope};
 use super::watch::{self, Told};
 use super::wish::{asked, wish};
+use super::work::{Done, Work, target};
 use super::world::{Touched, World};
-use crate::chain::Chain;
 use crate::operator::lease::Claims;
 
 /// Keys whose steps are carried out at a time.
 const AT_A_TIME: usize = 32;
 /// Messages taken in before the next decision at most.
 const BATCH: usize = 4096;
-/// How long to wait for the watch to tell what somebody else has written.
-const CONFLICT_PAUSE: Duration = Duration::from_millis(100);
 /// Between two looks at what pools and providers came to.
 const REPORT_PAUSE: Duration = Duration::from_millis(500);
-/// How long one step may take.
-const STEPS_WITHIN: Duration = Duration::from_secs(30);
 /// The name under which events appear.
 const CONTROLLER: &str = "fairlead-operator";
 
@@ -390,67 +386,5 @@ impl Controller {
             reason: fairlead_crds::reason::UNKNOWN_PROVIDER,
             message: format!("LoadBalancerProvider {provider} is gone; its addresses stay until the Service is"),
         })
-    }
-}
-
-fn target(observed: &Observed<'_>) -> Target {
-    let metadata = observed.service.map(|service| &service.metadata);
-    Target {
-        key: observed.key.clone(),
-        uid: metadata.and_then(|metadata| metadata.uid.clone()),
-        version: metadata.and_then(|metadata| {
-            let version = metadata.resource_version.clone()?;
-            Some((version, metadata.finalizers.clone().unwrap_or_default()))
-        }),
-    }
-}
-
-/// What came of the steps of a key.
-struct Done {
-    key: ServiceName,
-    outcome: Outcome,
-    /// The objects as they are now.
-    written: Vec<Told>,
-}
-
-/// The steps of a key, to be carried out.
-struct Work {
-    target: Target,
-    service: Option<Arc<k8s_openapi::api::core::v1::Service>>,
-    steps: Vec<Step>,
-    notes: Vec<Note>,
-    performer: Performer,
-    recorder: Arc<Recorder>,
-}
-
-impl Work {
-    async fn carry_out(self) -> Done {
-        let key = self.target.key.clone();
-        let mut written = Vec::new();
-        let mut outcome = Outcome::Done;
-        for step in &self.steps {
-            tracing::info!(service = %key, "{step}");
-            match timeout(STEPS_WITHIN, self.performer.perform(&self.target, step)).await {
-                Ok(Ok(told)) => written.extend(told),
-                // The watch tells what it is now.
-                Ok(Err(PerformError::Conflict)) => outcome = Outcome::After(CONFLICT_PAUSE),
-                Ok(Err(error)) => {
-                    tracing::warn!(service = %key, error = %Chain(&error), "trying again later");
-                    outcome = Outcome::Failed;
-                }
-                Err(_) => {
-                    tracing::warn!(service = %key, "cannot {step}: no answer within {STEPS_WITHIN:?}");
-                    outcome = Outcome::Failed;
-                }
-            }
-            if outcome != Outcome::Done {
-                return Done { key, outcome, written };
-            }
-        }
-        if let Some(service) = self.service {
-            // Nobody waits for what is only told.
-            tokio::spawn(async move { notes::publish(&self.recorder, &service, &self.notes).await });
-        }
-        Done { key, outcome, written }
     }
 }
