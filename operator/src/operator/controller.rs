@@ -7,6 +7,7 @@
 //!
 //! [`run`](mod@run) is the loop, `work` the steps of one key on their way, [`queue`] says which key is looked at when, [`reports`] what pools and providers came to.
 
+pub mod conditions;
 pub mod figures;
 pub mod local;
 pub mod notes;

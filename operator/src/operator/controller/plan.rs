@@ -7,10 +7,12 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use fairlead_crds::{LoadBalancer, LoadBalancerSpec, ServiceReference, condition, reason};
+use fairlead_crds::{LoadBalancer, LoadBalancerSpec, ServiceReference, reason};
 use fairlead_model::ServiceName;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::conditions::{Finding, conditions};
 
 /// Keeps a Service that is deleted until its load balancer is gone: the name that Kubernetes' own controllers use.
 pub const FINALIZER: &str = "service.kubernetes.io/load-balancer-cleanup";
@@ -210,35 +212,36 @@ fn report(
         .and_then(|load_balancer| load_balancer.metadata.generation)
         .or(Some(1));
     let old = status.map_or(&[][..], |status| &status.conditions);
-    let accepted = match complaint {
-        None => ("True", reason::ACCEPTED, String::new()),
-        Some(complaint) => ("False", complaint.reason, complaint.message.clone()),
+    let refused = |complaint: &Complaint| Finding {
+        is_true: false,
+        reason: complaint.reason,
+        message: complaint.message.clone(),
     };
+    let accepted = complaint.map_or_else(
+        || Finding {
+            is_true: true,
+            reason: reason::ACCEPTED,
+            message: String::new(),
+        },
+        refused,
+    );
     let ready = match (complaint, addresses) {
-        (Some(complaint), []) => ("False", complaint.reason, complaint.message.clone()),
-        (None, []) => ("False", reason::PENDING, "no address yet".to_owned()),
+        (Some(complaint), []) => refused(complaint),
+        (None, []) => Finding {
+            is_true: false,
+            reason: reason::PENDING,
+            message: "no address yet".to_owned(),
+        },
         (_, addresses) => {
             let list: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-            ("True", reason::READY, format!("reached at {}", list.join(", ")))
+            Finding {
+                is_true: true,
+                reason: reason::READY,
+                message: format!("reached at {}", list.join(", ")),
+            }
         }
     };
-    let made = [(condition::ACCEPTED, accepted), (condition::READY, ready)];
-    let conditions: Vec<_> = made
-        .into_iter()
-        .map(|(type_, (status, reason, message))| {
-            let old = old
-                .iter()
-                .find(|condition| condition.type_ == type_ && condition.status == status);
-            Condition {
-                type_: type_.to_owned(),
-                status: status.to_owned(),
-                reason: reason.to_owned(),
-                message,
-                last_transition_time: old.map_or_else(|| now.clone(), |old| old.last_transition_time.clone()),
-                observed_generation: generation,
-            }
-        })
-        .collect();
+    let conditions = conditions(old, generation, accepted, ready, now);
     let texts: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     let is_same = status.is_some_and(|status| {
         status.addresses == texts

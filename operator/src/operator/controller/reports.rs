@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fairlead_crds::{
-    AddressPool, AddressPoolStatus, LoadBalancerProvider, LoadBalancerProviderStatus, PoolUsage, RestingAddress,
-    condition, reason,
+    AddressPool, AddressPoolStatus, LoadBalancerProvider, LoadBalancerProviderStatus, PoolUsage, RestingAddress, reason,
 };
 use fairlead_local::allocation::Usage;
 use fairlead_model::Family;
@@ -16,6 +15,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio::time::timeout;
 
+use super::conditions::{Finding, conditions};
 use super::local::Local;
 use super::plan::Complaint;
 use super::world::World;
@@ -75,7 +75,7 @@ fn pool_status(pool: &AddressPool, local: &Local, now: &Time) -> AddressPoolStat
         ipv4: usage(Family::V4),
         ipv6: usage(Family::V6),
         resting,
-        conditions: conditions(old, pool.metadata.generation, complaint, is_used, now),
+        conditions: conditions_of(old, pool.metadata.generation, complaint, is_used, now),
         observed_generation: pool.metadata.generation,
     }
 }
@@ -104,7 +104,7 @@ fn provider_status(
     let is_ready = provider.spec.local.is_some();
     let old = provider.status.as_ref().map_or(&[][..], |status| &status.conditions);
     LoadBalancerProviderStatus {
-        conditions: conditions(old, provider.metadata.generation, complaint.as_ref(), is_ready, now),
+        conditions: conditions_of(old, provider.metadata.generation, complaint.as_ref(), is_ready, now),
         observed_generation: provider.metadata.generation,
         load_balancers: count,
     }
@@ -133,40 +133,34 @@ fn rival(provider: &LoadBalancerProvider, world: &World) -> Option<Complaint> {
     }
 }
 
-fn conditions(
+/// What is accepted is what the object says; what is ready may be what it said before.
+fn conditions_of(
     old: &[Condition],
     generation: Option<i64>,
     complaint: Option<&Complaint>,
     is_ready: bool,
     now: &Time,
 ) -> Vec<Condition> {
-    let say = |is_true: bool, reason: &'static str| {
-        let message = complaint.map_or_else(String::new, |complaint| complaint.message.clone());
-        (
-            if is_true { "True" } else { "False" },
-            complaint.map_or(reason, |complaint| complaint.reason),
-            message,
-        )
+    let finding = |is_true: bool, reason: &'static str, otherwise: &str| match complaint {
+        Some(complaint) if !is_true => Finding {
+            is_true,
+            reason: complaint.reason,
+            message: complaint.message.clone(),
+        },
+        Some(_) => Finding {
+            is_true,
+            reason,
+            message: otherwise.to_owned(),
+        },
+        None => Finding {
+            is_true,
+            reason,
+            message: String::new(),
+        },
     };
-    [
-        (condition::ACCEPTED, say(complaint.is_none(), reason::ACCEPTED)),
-        (condition::READY, say(is_ready, reason::READY)),
-    ]
-    .into_iter()
-    .map(|(type_, (status, reason, message))| {
-        let before = old
-            .iter()
-            .find(|condition| condition.type_ == type_ && condition.status == status);
-        Condition {
-            type_: type_.to_owned(),
-            status: status.to_owned(),
-            reason: reason.to_owned(),
-            message,
-            last_transition_time: before.map_or_else(|| now.clone(), |before| before.last_transition_time.clone()),
-            observed_generation: generation,
-        }
-    })
-    .collect()
+    let accepted = finding(complaint.is_none(), reason::ACCEPTED, "");
+    let ready = finding(is_ready, reason::READY, "as far as it is accepted, or as it was before");
+    conditions(old, generation, accepted, ready, now)
 }
 
 /// Writes them. One that cannot be written is logged, and is written with the next change.
