@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::agent::flags::AgentFlags;
 use crate::operator::flags::OperatorFlags;
 use crate::trace::TraceFlags;
-use crate::{agent, cleanup, operator, sandbox, trace};
+use crate::{agent, cleanup, operator, sandbox, status, trace};
 
 /// Services for Kubernetes: an nftables dataplane in place of kube-proxy.
 #[derive(Debug, Parser)]
@@ -32,6 +32,8 @@ enum Command {
     Agent(Box<AgentFlags>),
     /// Turn Services of type LoadBalancer into load balancers; one of the replicas leads.
     Operator(Box<OperatorFlags>),
+    /// Show providers, pools, load balancers, agents and who leads, in one screen.
+    Status(status::StatusFlags),
     /// Show where a connection goes, and why.
     Trace(Box<TraceFlags>),
     /// Remove our rules, or what kube-proxy left behind.
@@ -47,6 +49,7 @@ impl Cli {
         match self.command {
             Command::Agent(flags) => runtime()?.block_on(agent::run::run(*flags)),
             Command::Operator(flags) => runtime()?.block_on(operator::run::run(*flags)),
+            Command::Status(flags) => runtime()?.block_on(status::run(flags)),
             Command::Trace(flags) => runtime()?.block_on(trace::run(*flags)),
             Command::Cleanup(flags) => {
                 cleanup::cleanup(&flags, &mut |outcome| println!("{outcome}")).map_err(Into::into)
@@ -59,7 +62,7 @@ impl Cli {
         let default = match self.command {
             // The source says itself what its client library would repeat.
             Command::Agent(_) | Command::Operator(_) => "info,kube_client=off,kube_runtime=off",
-            Command::Trace(_) | Command::Cleanup(_) => "warn,kube_client=off,kube_runtime=off",
+            Command::Status(_) | Command::Trace(_) | Command::Cleanup(_) => "warn,kube_client=off,kube_runtime=off",
             // The sandbox shows by itself what is wrong with its manifests.
             Command::Sandbox(_) => "warn,fairlead::source=off",
         };

@@ -13,6 +13,8 @@ mod process_metrics;
 mod routes;
 pub mod sandbox;
 pub mod source;
+pub mod status;
 mod sys;
+mod terminal;
 pub mod trace;
 pub mod view;

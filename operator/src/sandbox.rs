@@ -30,7 +30,6 @@ mod report;
 mod scene;
 mod session;
 mod signals;
-mod table;
 #[cfg(test)]
 mod testing;
 mod text;
@@ -46,13 +45,13 @@ use clap::Args;
 use fairlead_lab::Lab;
 use tokio::runtime::Runtime;
 
+use crate::terminal::Screen;
 use instructions::Privilege;
 use manifests::Follower;
 use output::Output;
 use report::Report;
 use session::{Extent, Session};
 use signals::Signals;
-use text::Screen;
 
 /// Flags of `fairlead sandbox`.
 #[derive(Debug, Clone, Args)]

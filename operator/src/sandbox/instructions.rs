@@ -5,8 +5,7 @@ use std::path::Path;
 use super::agents::node_arguments;
 use super::report::Report;
 use super::session::Session;
-use super::table::Style;
-use super::text::Screen;
+use crate::terminal::{Screen, Style};
 
 /// What this process is root of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

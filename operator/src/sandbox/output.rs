@@ -5,8 +5,8 @@ use std::io::Write;
 use anyhow::Context;
 
 use super::report::{Report, TrafficReport};
-use super::table::Style;
-use super::text::{self, Screen};
+use super::text;
+use crate::terminal::{Screen, Style};
 
 const LEGEND: &str =
     "✓ as the manifests say. Node: the one that is asked, or that the network brings the client to. Seen as: whom the

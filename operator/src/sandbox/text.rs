@@ -1,54 +1,12 @@
 //! A report for people.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::IsTerminal;
 
 use super::question::{Frontend, Origin};
 use super::report::{
     EndpointReport, ExpectedReport, HealthReport, IgnoredReport, Report, ServiceReport, TrafficReport,
 };
-use super::table::{Column, Item, Layout, Paint, Style, Table};
-
-/// Where a terminal does not tell its width.
-const USUAL_WIDTH: u16 = 110;
-/// Wider lines are hard to read.
-const WIDEST: u16 = 140;
-
-/// What the text is shown on.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Screen {
-    /// Columns.
-    pub(super) width: usize,
-    /// Colours or none.
-    pub(super) paint: Paint,
-}
-
-impl Screen {
-    /// Standard output: colours only on a terminal, and not where `NO_COLOR` is set.
-    pub(super) fn of_stdout() -> Self {
-        let stdout = std::io::stdout();
-        let told = rustix::termios::tcgetwinsize(&stdout)
-            .ok()
-            .map(|size| size.ws_col)
-            .filter(|columns| *columns > 0);
-        let wants_none = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self {
-            width: usize::from(told.unwrap_or(USUAL_WIDTH).min(WIDEST)),
-            paint: Paint {
-                has_colours: stdout.is_terminal() && !wants_none,
-            },
-        }
-    }
-
-    /// The title of a part.
-    pub(super) fn title(self, title: &str, more: &str) -> String {
-        let title = self.paint.paint(Style::Strong, title);
-        if more.is_empty() {
-            return format!("\n{title}\n");
-        }
-        format!("\n{title}  {}\n", self.paint.paint(Style::Faint, more))
-    }
-}
+use crate::terminal::{Column, Item, Layout, Screen, Style, Table};
 
 /// The Services, and those that are ignored.
 pub(super) fn services(report: &Report, screen: Screen) -> String {

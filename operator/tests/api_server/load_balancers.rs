@@ -1,11 +1,13 @@
 //! The operator gives addresses of pools to Services, and takes them back.
 
+use std::fs::{self, File};
 use std::net::IpAddr;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fairlead_crds::LoadBalancer;
-use fairlead_e2e::control_plane::{ApiServer, Etcd, with_api_server};
-use fairlead_lab::test_name;
+use fairlead_e2e::control_plane::{ApiServer, Etcd, User, with_api_server};
+use fairlead_lab::{Family, test_name};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::events::v1::Event;
 use kube::{Api, ResourceExt};
@@ -133,6 +135,22 @@ impl Cluster {
     }
 }
 
+/// What `fairlead status` shows to the administrator.
+fn status(world: &World) -> String {
+    let kubeconfig = world.store.kubeconfig(User::Admin, Family::V6, API_PORT).unwrap();
+    let shown = world.store.folder().join("status.txt");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fairlead"));
+    command
+        .args(["status", "--namespace=default"])
+        .arg(format!("--kubeconfig={}", kubeconfig.display()))
+        .stdin(Stdio::null())
+        .stdout(File::create(&shown).unwrap())
+        .stderr(Stdio::null());
+    let mut process = world.lab.node(2).spawn(command).unwrap();
+    process.wait(Duration::from_secs(30)).unwrap();
+    fs::read_to_string(&shown).unwrap()
+}
+
 fn addresses(service: &Service) -> Vec<String> {
     let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
     let ingress = status.and_then(|status| status.ingress.as_ref());
@@ -189,6 +207,16 @@ fn a_service_gets_addresses_of_both_families_and_leaves_nothing_behind() {
                 && provider["loadBalancers"] == 1
                 && provider["conditions"][0]["reason"] == "Accepted"
         });
+
+        let screen = status(&world);
+        for line in [
+            "Pods  operator leads",
+            "metal     local  fairlead.io/metal (default)  1               ready",
+            "small  198.51.100.1-198.51.100.2  1 of 2  1 of 9  ready",
+            "default/web    metal     2001:db8::1   –     ready",
+        ] {
+            assert!(screen.lines().any(|shown| shown == line), "{line} is not in\n{screen}");
+        }
 
         // Somebody else's, by class; and ours, by class.
         api.apply(&Cluster::service(

@@ -2,6 +2,7 @@ use super::*;
 use crate::sandbox::plan::plan;
 use crate::sandbox::report;
 use crate::sandbox::testing::Stage;
+use crate::terminal::Paint;
 
 const SCREEN: Screen = Screen {
     width: 110,

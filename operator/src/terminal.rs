@@ -1,6 +1,7 @@
-//! Tables for a terminal.
+//! Text for a terminal: its width, colours, tables.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal;
 
 /// Between two columns.
 const GAP: usize = 2;
@@ -9,7 +10,7 @@ const NARROWEST: usize = 14;
 
 /// How a piece of text looks where colours are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Style {
+pub(crate) enum Style {
     /// As everything else.
     #[default]
     Plain,
@@ -25,14 +26,14 @@ pub(super) enum Style {
 
 /// Paints, or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Paint {
+pub(crate) struct Paint {
     /// Whether the terminal shows colours.
-    pub(super) has_colours: bool,
+    pub(crate) has_colours: bool,
 }
 
 impl Paint {
     /// The text in a style.
-    pub(super) fn paint(self, style: Style, text: &str) -> String {
+    pub(crate) fn paint(self, style: Style, text: &str) -> String {
         let code = match style {
             Style::Plain => return text.to_owned(),
             Style::Strong => "1",
@@ -48,24 +49,65 @@ impl Paint {
     }
 }
 
+/// Where a terminal does not tell its width.
+const USUAL_WIDTH: u16 = 110;
+/// Wider lines are hard to read.
+const WIDEST: u16 = 140;
+
+/// What the text is shown on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Screen {
+    /// Columns.
+    pub(crate) width: usize,
+    /// Colours or none.
+    pub(crate) paint: Paint,
+}
+
+impl Screen {
+    /// Standard output: colours only on a terminal, and not where `NO_COLOR` is set.
+    pub(crate) fn of_stdout() -> Self {
+        let stdout = std::io::stdout();
+        let told = rustix::termios::tcgetwinsize(&stdout)
+            .ok()
+            .map(|size| size.ws_col)
+            .filter(|columns| *columns > 0);
+        let wants_none = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self {
+            width: usize::from(told.unwrap_or(USUAL_WIDTH).min(WIDEST)),
+            paint: Paint {
+                has_colours: stdout.is_terminal() && !wants_none,
+            },
+        }
+    }
+
+    /// The title of a part.
+    pub(crate) fn title(self, title: &str, more: &str) -> String {
+        let title = self.paint.paint(Style::Strong, title);
+        if more.is_empty() {
+            return format!("\n{title}\n");
+        }
+        format!("\n{title}  {}\n", self.paint.paint(Style::Faint, more))
+    }
+}
+
 /// A text that is not broken over lines.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Item(Vec<(Style, String)>);
+pub(crate) struct Item(Vec<(Style, String)>);
 
 impl Item {
     /// A text in a style.
-    pub(super) fn new(style: Style, text: impl Into<String>) -> Self {
+    pub(crate) fn new(style: Style, text: impl Into<String>) -> Self {
         Self(vec![(style, text.into())])
     }
 
     /// A plain text.
-    pub(super) fn plain(text: impl Into<String>) -> Self {
+    pub(crate) fn plain(text: impl Into<String>) -> Self {
         Self::new(Style::Plain, text)
     }
 
     /// With more text behind it.
     #[must_use]
-    pub(super) fn and(mut self, style: Style, text: impl Into<String>) -> Self {
+    pub(crate) fn and(mut self, style: Style, text: impl Into<String>) -> Self {
         self.0.push((style, text.into()));
         self
     }
@@ -81,18 +123,18 @@ impl Item {
 
 /// A column.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Column {
+pub(crate) struct Column {
     /// Its title.
-    pub(super) title: &'static str,
+    pub(crate) title: &'static str,
     /// Whether it gives way where the terminal is too narrow.
-    pub(super) is_flexible: bool,
+    pub(crate) is_flexible: bool,
     /// How the items of a cell are laid out.
-    pub(super) layout: Layout,
+    pub(crate) layout: Layout,
 }
 
 /// How the items of a cell are laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layout {
+pub(crate) enum Layout {
     /// One on each line.
     Stacked,
     /// Side by side, as many as fit on a line.
@@ -103,14 +145,14 @@ pub(super) enum Layout {
 
 /// A table.
 #[derive(Debug, Clone)]
-pub(super) struct Table {
+pub(crate) struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<Vec<Item>>>,
 }
 
 impl Table {
     /// An empty table.
-    pub(super) fn new(columns: Vec<Column>) -> Self {
+    pub(crate) fn new(columns: Vec<Column>) -> Self {
         Self {
             columns,
             rows: Vec::new(),
@@ -118,13 +160,13 @@ impl Table {
     }
 
     /// Adds a row, with the items of each cell.
-    pub(super) fn push(&mut self, cells: Vec<Vec<Item>>) {
+    pub(crate) fn push(&mut self, cells: Vec<Vec<Item>>) {
         debug_assert_eq!(cells.len(), self.columns.len(), "a cell for each column");
         self.rows.push(cells);
     }
 
     /// The table as text, each line at most `width` wide unless a single item is wider.
-    pub(super) fn render(&self, width: usize, paint: Paint) -> String {
+    pub(crate) fn render(&self, width: usize, paint: Paint) -> String {
         let widths = self.widths(width);
         let titles = self
             .columns

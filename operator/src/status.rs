@@ -1,0 +1,103 @@
+//! `fairlead status`: what there is, in one screen.
+
+mod report;
+mod text;
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use fairlead_crds::{AddressPool, LoadBalancer, LoadBalancerProvider};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::ListParams;
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use crate::operator::lease;
+use crate::source::{ApiServerFlags, api_server};
+use crate::terminal::Screen;
+use report::{Objects, Report};
+
+/// What marks the pods of agents and operators.
+const PODS: &str = "app.kubernetes.io/name=fairlead";
+/// How long one answer may take.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(15);
+
+/// Flags of `fairlead status`.
+#[derive(Debug, Clone, Args)]
+pub struct StatusFlags {
+    /// How to show it.
+    #[arg(short, long, value_enum, default_value = "table", value_name = "FORMAT")]
+    output: Output,
+    /// Where Fairlead is installed.
+    #[arg(short, long, default_value = "fairlead-system", value_name = "NAMESPACE")]
+    namespace: String,
+    /// Where the API server is.
+    #[command(flatten)]
+    api_server: ApiServerFlags,
+}
+
+/// A format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    Table,
+    /// For machines.
+    Json,
+    /// For machines, and people.
+    Yaml,
+}
+
+/// Asks the API server and shows the answer. It fails where something is not as it shall be, after it has shown it.
+pub async fn run(flags: StatusFlags) -> anyhow::Result<()> {
+    let client = api_server::client(&flags.api_server).await?;
+    let report = Report::of(&gather(&client, &flags.namespace).await?);
+    let shown = match flags.output {
+        Output::Table => text::text(&report, Screen::of_stdout()),
+        Output::Json => serde_json::to_string_pretty(&report).context("cannot write JSON")? + "\n",
+        Output::Yaml => serde_saphyr::to_string(&report).context("cannot write YAML")?,
+    };
+    // Who stops reading has seen enough.
+    let _ = std::io::stdout().write_all(shown.as_bytes());
+    match report.complaints() {
+        0 => Ok(()),
+        1 => bail!("1 thing is not as it shall be"),
+        count => bail!("{count} things are not as they shall be"),
+    }
+}
+
+async fn gather(client: &Client, namespace: &str) -> anyhow::Result<Objects> {
+    let all = ListParams::default();
+    let ours = ListParams::default().labels(PODS);
+    let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    let lease = timeout(ANSWERS_WITHIN, leases.get_opt(lease::NAME));
+    Ok(Objects {
+        providers: list::<LoadBalancerProvider>(Api::all(client.clone()), &all).await?,
+        pools: list::<AddressPool>(Api::all(client.clone()), &all).await?,
+        load_balancers: list::<LoadBalancer>(Api::all(client.clone()), &all).await?,
+        pods: list::<Pod>(Api::namespaced(client.clone(), namespace), &ours).await?,
+        lease: lease
+            .await
+            .context("the API server does not answer")?
+            .context("cannot read the lease")?,
+    })
+}
+
+async fn list<K>(api: Api<K>, parameters: &ListParams) -> anyhow::Result<Vec<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let kind = K::plural(&());
+    let listed = timeout(ANSWERS_WITHIN, api.list(parameters)).await;
+    let listed = listed.with_context(|| format!("the API server does not answer a question for {kind}"))?;
+    match listed {
+        Ok(list) => Ok(list.items),
+        Err(kube::Error::Api(status)) if status.is_not_found() => {
+            bail!("the API server does not know {kind}: is the chart fairlead-crds installed?")
+        }
+        Err(error) => Err(anyhow::Error::new(error).context(format!("cannot list {kind}"))),
+    }
+}
