@@ -195,9 +195,11 @@ pub fn tools() -> PathBuf {
     std::env::var_os("FAIRLEAD_TOOLS").map_or_else(|| cache().join("tools"), PathBuf::from)
 }
 
-/// The checkout that this program was built from.
+/// The checkout that this program runs from.
 pub fn repository() -> PathBuf {
-    let package = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    // cargo says where the package is. What was compiled in may be another checkout, built in the same target folder.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let package = PathBuf::from(package);
     package.parent().map_or(package.clone(), PathBuf::from)
 }
 
