@@ -111,8 +111,12 @@ impl Controller {
             Some(done) = self.running.join_next() => {
                 let Done { key, outcome, written } = done.context("a step ended in a defect")?;
                 // What was written is known before the watch tells it, so that it is not written again.
+                // But a Service that is gone by now stays gone: the last word about it was the watch's.
+                let is_service_gone = self.world.services.get(&key).is_none();
                 for told in written {
-                    self.absorb(told);
+                    if !(is_service_gone && matches!(told, Told::Service(_))) {
+                        self.absorb(told);
+                    }
                 }
                 self.queue.finished(key, outcome, Instant::now());
             }
@@ -131,7 +135,7 @@ impl Controller {
                 .iter()
                 .flat_map(|namespace| self.world.keys_in(namespace))
                 .collect(),
-            Touched::Everything | Touched::Pools(_) => self.world.keys(),
+            Touched::Everything => self.world.keys(),
         };
         for key in keys {
             self.queue.touch(key);

@@ -83,10 +83,8 @@ pub struct World {
 pub enum Touched {
     /// These Services and load balancers.
     Keys(BTreeSet<ServiceName>),
-    /// What all of them are judged by: providers.
+    /// What all of them are judged by: providers and pools.
     Everything,
-    /// The pools.
-    Pools(BTreeSet<String>),
     /// All in this namespace.
     Namespaces(BTreeSet<String>),
 }
@@ -102,7 +100,10 @@ impl World {
                 self.providers.absorb(change, ResourceExt::name_any);
                 Touched::Everything
             }
-            Told::Pool(change) => Touched::Pools(self.pools.absorb(change, ResourceExt::name_any)),
+            Told::Pool(change) => {
+                self.pools.absorb(change, ResourceExt::name_any);
+                Touched::Everything
+            }
         }
     }
 
