@@ -184,15 +184,23 @@ impl<'a> Load<'a> {
             inside::read(self.cluster, &self.namespace).map(Some)
         })?;
         let outside_start = outside.slowest();
+        let mut waits_for = Vec::new();
         wait_for("the clients to ask again", READY_LIMIT, || {
             let now = inside::read(self.cluster, &self.namespace)?;
             let has_asked = |(client, counted): (&String, &[Count; 2])| {
                 let then = start.get(client).copied().unwrap_or_default();
                 (0..2).all(|kind| counted[kind].since(then[kind]).requests >= ENOUGH)
             };
-            let is_enough = now.iter().all(has_asked) && outside.slowest() >= outside_start + ENOUGH;
-            Ok(is_enough.then_some(now))
+            let slow = now.iter().filter(|client| !has_asked(*client));
+            waits_for = slow
+                .map(|(client, counted)| format!("{client} ({counted:?})"))
+                .collect();
+            if outside.slowest() < outside_start + ENOUGH {
+                waits_for.push("a client outside".to_owned());
+            }
+            Ok(waits_for.is_empty().then_some(now))
         })
+        .with_context(|| format!("of those who ask, some stopped: {}", waits_for.join(", ")))
     }
 
     /// Removes everything.

@@ -14,8 +14,10 @@ use crate::cluster::{Cluster, items};
 /// What each client has counted so far: new connections, and requests on an established one.
 pub(super) type Counted = BTreeMap<String, [Count; 2]>;
 
-/// Two loops for each address. bash speaks TCP by itself, and so keeps a connection open without any other program.
+/// Two loops for each address. bash speaks TCP by itself, and so keeps a connection open without any other program. To write to a
+/// connection that the server has reset would end it with a signal.
 const SCRIPT: &str = r#"
+trap '' PIPE
 count() { printf '%s %s\n' "$2" "$3" >"/tmp/$1.new" && mv "/tmp/$1.new" "/tmp/$1"; }
 ask() {
   local line length=0
