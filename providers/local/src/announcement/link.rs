@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::wire::Mac;
 
@@ -76,7 +77,7 @@ impl Link {
 }
 
 /// The links that an address is announced on.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Interfaces {
     /// All but those that lead to pods and containers of the node.
     #[default]
@@ -96,7 +97,7 @@ impl Interfaces {
 }
 
 /// Whether an address must be in a network of the link that it is announced on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reach {
     /// It must: an address of another network is not asked for there, and would not be routed back.
     #[default]
@@ -106,7 +107,7 @@ pub enum Reach {
 }
 
 /// Where an address may be announced.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
     /// On these links.
     pub interfaces: Interfaces,

@@ -6,25 +6,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use ipnet::IpNet;
 use rustix::io::Errno;
-use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
+use rustix::net::{RecvFlags, sockopt};
 
 use super::link::Link;
+use super::rtnetlink::{self, Attributes, Messages};
 use super::wire::Mac;
 
-const HEADER_LEN: usize = 16;
 const LINK_HEADER_LEN: usize = 16;
 const ADDRESS_HEADER_LEN: usize = 8;
 /// Links, and addresses of both families: `RTNLGRP_*` as bits.
 const GROUPS: u32 = 1 << 0 | 1 << 4 | 1 << 8;
 /// Room for the links of some thousand pods that come at once.
 const RECEIVE_BUFFER: usize = 2 * 1024 * 1024;
-/// The kernel answers while it is asked.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// `linux/if_link.h`
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
@@ -58,7 +54,7 @@ enum Change {
 impl LinkMonitor {
     /// Begins to listen, in the namespace of the calling thread, and looks at all there is.
     pub(super) fn open() -> io::Result<Self> {
-        let socket = open(GROUPS)?;
+        let socket = rtnetlink::open(GROUPS)?;
         // Only root of the machine may go beyond the machine's limit.
         if sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER).is_err() {
             sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER)?;
@@ -68,7 +64,7 @@ impl LinkMonitor {
             links: Links::default(),
             buffer: vec![0; 64 * 1024],
         };
-        monitor.links = list(&mut monitor.buffer)?;
+        monitor.links = list()?;
         Ok(monitor)
     }
 
@@ -87,7 +83,7 @@ impl LinkMonitor {
                 Err(Errno::INTR) => continue,
                 Err(Errno::NOBUFS) => {
                     // What goes while we look is told again afterwards.
-                    let fresh = list(&mut self.buffer)?;
+                    let fresh = list()?;
                     let links = &mut self.links.links;
                     links.retain(|index, _| fresh.links.contains_key(index));
                     show(self.links.all());
@@ -160,83 +156,18 @@ impl Links {
     }
 }
 
-fn open(groups: u32) -> io::Result<OwnedFd> {
-    // No protocol is NETLINK_ROUTE.
-    let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
-    rustix::net::bind(&socket, &SocketAddrNetlink::new(0, groups))?;
-    Ok(socket)
-}
-
-/// Lists all links and addresses, on a socket of its own.
-fn list(buffer: &mut [u8]) -> io::Result<Links> {
-    let socket = open(0)?;
-    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(PATIENCE))?;
+/// Lists all links and addresses.
+fn list() -> io::Result<Links> {
     let mut links = Links::default();
     for (kind, header_len) in [
         (libc::RTM_GETLINK, LINK_HEADER_LEN),
         (libc::RTM_GETADDR, ADDRESS_HEADER_LEN),
     ] {
-        rustix::net::send(&socket, &dump_request(kind, header_len), SendFlags::empty())?;
-        'dump: loop {
-            let (len, _) = rustix::net::recv(&socket, &mut *buffer, RecvFlags::empty())?;
-            for (kind, payload) in Messages(&buffer[..len]) {
-                match i32::from(kind) {
-                    libc::NLMSG_DONE => break 'dump,
-                    libc::NLMSG_ERROR => {
-                        let code = payload.first_chunk().map_or(0, |code| i32::from_ne_bytes(*code));
-                        return Err(io::Error::from_raw_os_error(code.wrapping_neg()));
-                    }
-                    _ => {
-                        links.apply(kind, payload);
-                    }
-                }
-            }
-        }
+        rtnetlink::dump(kind, header_len, |kind, payload| {
+            links.apply(kind, payload);
+        })?;
     }
     Ok(links)
-}
-
-fn dump_request(kind: u16, header_len: usize) -> Vec<u8> {
-    let flags = u16::try_from(libc::NLM_F_REQUEST | libc::NLM_F_DUMP).expect("16 bits");
-    let len = u32::try_from(HEADER_LEN + header_len).expect("a short request");
-    let mut request = Vec::new();
-    request.extend(len.to_ne_bytes());
-    request.extend(kind.to_ne_bytes());
-    request.extend(flags.to_ne_bytes());
-    // Sequence number, port, and a header of the kind that asks for everything.
-    request.resize(HEADER_LEN + header_len, 0);
-    request
-}
-
-/// The types and payloads of the netlink messages in a datagram.
-struct Messages<'a>(&'a [u8]);
-
-impl<'a> Iterator for Messages<'a> {
-    type Item = (u16, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let [l0, l1, l2, l3, k0, k1, ..] = *self.0.first_chunk::<HEADER_LEN>()?;
-        let len = usize::try_from(u32::from_ne_bytes([l0, l1, l2, l3])).ok()?;
-        let payload = self.0.get(HEADER_LEN..len)?;
-        self.0 = self.0.get(len.next_multiple_of(4)..).unwrap_or_default();
-        Some((u16::from_ne_bytes([k0, k1]), payload))
-    }
-}
-
-/// The types and values of netlink attributes.
-struct Attributes<'a>(&'a [u8]);
-
-impl<'a> Iterator for Attributes<'a> {
-    type Item = (u16, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let [l0, l1, k0, k1] = *self.0.first_chunk::<4>()?;
-        let len = usize::from(u16::from_ne_bytes([l0, l1]));
-        let value = self.0.get(4..len)?;
-        self.0 = self.0.get(len.next_multiple_of(4)..).unwrap_or_default();
-        // The upper two bits say how the value is to be read.
-        Some((u16::from_ne_bytes([k0, k1]) & 0x3fff, value))
-    }
 }
 
 fn decode_link(payload: &[u8]) -> Option<Link> {

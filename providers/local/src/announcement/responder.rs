@@ -174,6 +174,12 @@ impl Responder {
             .any(|link| is_usable(link) && scope.includes(link, address))
     }
 
+    /// How often an address is announced after the first announcements; `None`: not at all. It counts from the next announcement on.
+    pub fn set_refresh(&mut self, refresh: Option<Duration>) {
+        self.timing.refresh = refresh;
+        self.schedule.set_refresh(refresh);
+    }
+
     /// These are the MAC addresses of the cluster's other nodes.
     pub fn set_peers(&mut self, peers: BTreeSet<Mac>) {
         self.peers = peers;

@@ -42,6 +42,11 @@ impl Schedule {
         }
     }
 
+    /// How often addresses are announced later.
+    pub(super) fn set_refresh(&mut self, refresh: Option<Duration>) {
+        self.timing.refresh = refresh;
+    }
+
     /// Begins anew with this address on this link, as if it had just been taken.
     pub(super) fn begin(&mut self, link: u32, address: IpAddr, now: Instant) {
         let timing = &self.timing;

@@ -92,6 +92,11 @@ impl Agent {
         agent
     }
 
+    /// From now on the first key signs, and all of them are accepted.
+    pub fn set_keys(&mut self, keys: &[Vec<u8>]) {
+        self.keys = keys.iter().map(|key| hmac::Key::new(hmac::HMAC_SHA256, key)).collect();
+    }
+
     /// States who the members are; this node may be among them. At most 129 take part.
     pub fn set_members(&mut self, members: &[NodeId]) {
         let others = || members.iter().copied().filter(|node| *node != self.me).take(MEMBERS);

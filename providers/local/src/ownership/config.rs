@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::rank::NodeId;
 
 /// The times of the protocol. Every agent of a cluster should run with the same ones.
@@ -46,7 +48,7 @@ impl Default for Config {
 pub struct GroupId(pub [u8; 16]);
 
 /// Whether a better candidate takes a group from a living owner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Mode {
     /// An eligible living owner keeps the group.
     #[default]
@@ -56,7 +58,7 @@ pub enum Mode {
 }
 
 /// What this agent says about itself for one group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Eligibility {
     /// It may own the group; a higher weight is preferred.
     Eligible {
@@ -70,7 +72,7 @@ pub enum Eligibility {
 }
 
 /// Why a node must not own a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ineligible {
     /// The agent has not been told yet.
     Unknown,
@@ -88,6 +90,8 @@ pub enum Ineligible {
     NetworkUnavailable,
     /// The node is cordoned, and the policy is to move then.
     Cordoned,
+    /// A machine outside of the cluster answers for the address.
+    AddressConflict,
 }
 
 /// Why this node owns a group from now on.

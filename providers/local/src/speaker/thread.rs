@@ -1,0 +1,468 @@
+//! The thread: waits for datagrams, words and time, and does what the protocol says. It makes no choices of its own but those about links.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::plan::{MEMBERS, Plan, Post};
+use super::sockets::Sockets;
+use super::{Input, Report, Shared, Start, address_of, group_of, neighbours};
+use crate::announcement::{self, Announcer, Holding, Link, ProbeResult};
+use crate::ownership::{Agent, Eligibility, Event, Ineligible, NodeId, Output, OwnReason, YieldReason};
+
+/// Datagrams read from one socket before anything else is looked at.
+const AT_A_TURN: usize = 64;
+/// The longest datagram of UDP.
+const LONGEST: usize = 65_535;
+/// A port that could not be had is tried again so often: the last process may still have it.
+const REOPEN: Duration = Duration::from_millis(200);
+/// How often the MAC addresses of other nodes are looked up.
+const LOOK_UP: Duration = Duration::from_secs(5);
+/// How long an address that another machine has is left alone.
+const CONFLICT_LASTS: Duration = Duration::from_mins(1);
+
+/// The thread's state.
+pub(super) struct Speaking {
+    node: String,
+    incarnation: u64,
+    keys: Vec<Vec<u8>>,
+    plan: Plan,
+    peers: BTreeMap<NodeId, Vec<IpAddr>>,
+    agent: Agent,
+    announcer: Arc<Announcer>,
+    shared: Arc<Shared>,
+    tell: Box<dyn FnMut(Report) + Send>,
+    sockets: Sockets,
+    reopen: Option<Instant>,
+    cannot_open: bool,
+    look_up: Instant,
+    is_leaving: bool,
+    is_api_reachable: bool,
+    /// The addresses that are this node's. Those that are asked for are not answered for yet.
+    owned: BTreeSet<IpAddr>,
+    probing: BTreeSet<IpAddr>,
+    held: BTreeMap<IpAddr, Holding>,
+    /// Addresses that another machine has, and until when that is believed.
+    conflicts: BTreeMap<IpAddr, Instant>,
+    silent_since: BTreeMap<NodeId, Instant>,
+    buffer: Vec<u8>,
+}
+
+impl Speaking {
+    pub(super) fn new(
+        start: Start,
+        announcer: Arc<Announcer>,
+        shared: Arc<Shared>,
+        tell: Box<dyn FnMut(Report) + Send>,
+    ) -> Self {
+        let now = Instant::now();
+        let Start {
+            node,
+            incarnation,
+            keys,
+            resume,
+            plan,
+        } = start;
+        let resume: Vec<_> = resume
+            .into_iter()
+            .map(|(address, epoch)| (group_of(address), epoch))
+            .collect();
+        let agent = Agent::new(
+            plan.heartbeats.config(),
+            NodeId::of(&node),
+            incarnation,
+            &keys,
+            &resume,
+            now,
+        );
+        Self {
+            node,
+            incarnation,
+            keys,
+            plan,
+            peers: BTreeMap::new(),
+            agent,
+            announcer,
+            shared,
+            tell,
+            sockets: Sockets::default(),
+            reopen: Some(now),
+            cannot_open: false,
+            look_up: now,
+            is_leaving: false,
+            is_api_reachable: false,
+            owned: BTreeSet::new(),
+            probing: BTreeSet::new(),
+            held: BTreeMap::new(),
+            conflicts: BTreeMap::new(),
+            silent_since: BTreeMap::new(),
+            buffer: vec![0; LONGEST],
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        self.follow_plan();
+        while !self.shared.is_stopped.load(Ordering::Acquire) {
+            for input in self.shared.take() {
+                self.heed(input);
+            }
+            let now = Instant::now();
+            self.keep_house(now);
+            self.agent.tick(now);
+            self.act();
+            for socket in self.wait() {
+                self.listen(socket);
+            }
+            self.act();
+        }
+    }
+
+    fn heed(&mut self, input: Input) {
+        match input {
+            Input::Plan(plan) => {
+                let before = std::mem::replace(&mut self.plan, *plan);
+                if before.heartbeats != self.plan.heartbeats {
+                    self.begin_anew(before.heartbeats.port != self.plan.heartbeats.port);
+                }
+                self.follow_plan();
+            }
+            Input::Keys(keys) => {
+                self.agent.set_keys(&keys);
+                self.keys = keys;
+            }
+            Input::ApiReachable(is_reachable) => {
+                self.is_api_reachable = is_reachable;
+                self.agent.set_api_reachable(is_reachable);
+            }
+            Input::Claim { address, epoch, node } => self.agent.api_claim(group_of(address), epoch, node),
+            Input::Leave => {
+                self.is_leaving = true;
+                self.judge_all();
+            }
+            Input::Heard(event) => self.heard(event),
+        }
+    }
+
+    /// The times of the protocol are others: it begins anew, with what it has.
+    fn begin_anew(&mut self, is_other_port: bool) {
+        let resume: Vec<_> = self.agent.owned().collect();
+        self.incarnation += 1;
+        self.agent = Agent::new(
+            self.plan.heartbeats.config(),
+            NodeId::of(&self.node),
+            self.incarnation,
+            &self.keys,
+            &resume,
+            Instant::now(),
+        );
+        self.agent.set_api_reachable(self.is_api_reachable);
+        for address in std::mem::take(&mut self.owned) {
+            let why = YieldReason::Removed;
+            (self.tell)(Report::Yields { address, why });
+        }
+        self.probing.clear();
+        self.hold(&BTreeSet::new());
+        if is_other_port {
+            self.sockets = Sockets::default();
+            self.reopen = Some(Instant::now());
+        }
+    }
+
+    fn follow_plan(&mut self) {
+        // In the order of their names, so that all nodes leave the same ones out.
+        let members = || self.plan.members.iter().take(MEMBERS);
+        let ids: Vec<_> = members().map(|(name, _)| NodeId::of(name)).collect();
+        self.peers = members()
+            .filter(|(name, _)| **name != self.node)
+            .map(|(name, addresses)| (NodeId::of(name), addresses.clone()))
+            .collect();
+        self.agent.set_members(&ids);
+        let groups: Vec<_> = self
+            .plan
+            .posts
+            .iter()
+            .map(|(address, post)| (group_of(*address), post.mode))
+            .collect();
+        self.agent.set_groups(&groups);
+        let refresh = self.plan.refresh;
+        self.announcer.with(|responder| responder.set_refresh(refresh));
+        let posts = &self.plan.posts;
+        self.conflicts.retain(|address, _| posts.contains_key(address));
+        self.judge_all();
+        self.look_up = Instant::now();
+        self.hold(&BTreeSet::new());
+    }
+
+    /// States of each address whether this node may have it.
+    fn judge_all(&mut self) {
+        let takes_part = self.plan.members.keys().take(MEMBERS).any(|name| *name == self.node);
+        let links: Vec<Link> = self.announcer.look(|responder| responder.links().cloned().collect());
+        let now = Instant::now();
+        for (address, post) in &self.plan.posts {
+            let is_taken = self.conflicts.get(address).is_some_and(|until| *until > now);
+            let eligibility = if !takes_part {
+                Eligibility::Ineligible(Ineligible::Excluded)
+            } else if is_taken {
+                Eligibility::Ineligible(Ineligible::AddressConflict)
+            } else {
+                self.judge(*address, post, &links)
+            };
+            self.agent.set_eligibility(group_of(*address), eligibility);
+        }
+    }
+
+    fn judge(&self, address: IpAddr, post: &Post, links: &[Link]) -> Eligibility {
+        if let Eligibility::Ineligible(_) = post.eligibility {
+            return post.eligibility;
+        }
+        if !self
+            .announcer
+            .look(|responder| responder.can_announce(address, &post.scope))
+        {
+            let is_down = links.iter().any(|link| post.scope.includes(link, address));
+            return Eligibility::Ineligible(if is_down {
+                Ineligible::NoCarrier
+            } else {
+                Ineligible::PrefixDoesNotCover
+            });
+        }
+        if self.is_leaving {
+            return Eligibility::Leaving;
+        }
+        post.eligibility
+    }
+
+    /// What the announcer heard.
+    fn heard(&mut self, event: announcement::Event) {
+        match event {
+            announcement::Event::LinksChanged => self.judge_all(),
+            announcement::Event::Probed { address, result } => {
+                if !self.probing.remove(&address) {
+                    return;
+                }
+                match result {
+                    ProbeResult::Conflict {
+                        mac, is_peer: false, ..
+                    } => self.conflict(address, mac),
+                    // Another node answers: the protocol sees to that.
+                    ProbeResult::Conflict { .. } | ProbeResult::Free | ProbeResult::NoLink => {
+                        self.hold(&[address].into());
+                    }
+                }
+            }
+            announcement::Event::Conflict {
+                address, mac, is_peer, ..
+            } => (self.tell)(Report::Conflict {
+                address,
+                mac: mac.to_string(),
+                is_peer,
+            }),
+        }
+    }
+
+    /// Another machine has the address. It was there first.
+    fn conflict(&mut self, address: IpAddr, mac: announcement::Mac) {
+        self.conflicts.insert(address, Instant::now() + CONFLICT_LASTS);
+        self.judge_all();
+        (self.tell)(Report::Conflict {
+            address,
+            mac: mac.to_string(),
+            is_peer: false,
+        });
+    }
+
+    /// What has to be done now and then.
+    fn keep_house(&mut self, now: Instant) {
+        if self.reopen.is_some_and(|reopen| reopen <= now) {
+            let port = self.plan.heartbeats.port;
+            match Sockets::open(port) {
+                Ok(sockets) => {
+                    self.sockets = sockets;
+                    self.reopen = None;
+                    if std::mem::take(&mut self.cannot_open) {
+                        tracing::info!(port, "hearing the other nodes");
+                    }
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut self.cannot_open, true) {
+                        tracing::warn!(port, %error, "cannot open the UDP port of heartbeats, trying again");
+                    }
+                    self.reopen = Some(now + REOPEN);
+                }
+            }
+        }
+        if self.look_up <= now {
+            self.look_up = now + LOOK_UP;
+            let addresses = self.peers.values().flatten().copied().collect();
+            match neighbours::macs_of(&addresses) {
+                Ok(macs) => self.announcer.with(|responder| responder.set_peers(macs)),
+                Err(error) => tracing::debug!(%error, "cannot look up the MAC addresses of the other nodes"),
+            }
+        }
+        let count = self.conflicts.len();
+        self.conflicts.retain(|_, until| *until > now);
+        if self.conflicts.len() != count {
+            self.judge_all();
+        }
+    }
+
+    /// Does what the protocol says.
+    fn act(&mut self) {
+        let mut taken = BTreeSet::new();
+        let mut is_changed = false;
+        while let Some(output) = self.agent.poll() {
+            match output {
+                Output::Send { to, bytes } => {
+                    let addresses = self.peers.get(&to).map_or(&[][..], Vec::as_slice);
+                    // A node that cannot be sent to is silent soon.
+                    let _ = self.sockets.send(addresses, self.plan.heartbeats.port, &bytes);
+                }
+                Output::Own { group, epoch, why } => {
+                    let address = address_of(group);
+                    let is_first = why == OwnReason::Vacant && epoch == 1;
+                    self.owned.insert(address);
+                    is_changed = true;
+                    match self.plan.posts.get(&address) {
+                        Some(post) if is_first && post.is_probed => {
+                            self.probing.insert(address);
+                            let scope = post.scope.clone();
+                            self.announcer
+                                .with(|responder| responder.probe(address, scope, Instant::now()));
+                        }
+                        _ => {
+                            taken.insert(address);
+                        }
+                    }
+                    let silence = (why == OwnReason::OwnerDead).then(|| self.last_silence());
+                    (self.tell)(Report::Owns {
+                        address,
+                        epoch,
+                        why,
+                        silence,
+                    });
+                }
+                Output::Yield { group, why } => {
+                    let address = address_of(group);
+                    self.owned.remove(&address);
+                    self.probing.remove(&address);
+                    taken.remove(&address);
+                    is_changed = true;
+                    (self.tell)(Report::Yields { address, why });
+                }
+                Output::Event(event) => self.note(&event),
+            }
+        }
+        if is_changed {
+            self.hold(&taken);
+        }
+    }
+
+    fn note(&mut self, event: &Event) {
+        let report = match event {
+            Event::PeerSilent(node) => {
+                self.silent_since.insert(*node, Instant::now());
+                Report::PeerSilent(*node)
+            }
+            Event::PeerHeard(node) => {
+                self.silent_since.remove(node);
+                // Its MAC address may not be known yet.
+                self.look_up = Instant::now();
+                Report::PeerHeard(*node)
+            }
+            Event::Paused(gap) => Report::Paused(*gap),
+            Event::Conflict { group, winner } => Report::Split {
+                address: address_of(*group),
+                winner: *winner,
+            },
+        };
+        (self.tell)(report);
+    }
+
+    /// How long ago the node that fell silent last was heard: the dead owner, unless several died.
+    fn last_silence(&self) -> Duration {
+        let silence = self.plan.heartbeats.config().silence;
+        self.silent_since
+            .values()
+            .max()
+            .map_or(silence, |since| since.elapsed() + silence)
+    }
+
+    /// Answers for the addresses that are this node's; `taken` are announced from the beginning.
+    fn hold(&mut self, taken: &BTreeSet<IpAddr>) {
+        let answers = self.owned.iter().filter(|address| !self.probing.contains(address));
+        let held: BTreeMap<_, _> = answers
+            .filter_map(|address| {
+                let post = self.plan.posts.get(address)?;
+                let holding = Holding {
+                    scope: post.scope.clone(),
+                    answers_echo: post.answers_echo,
+                };
+                Some((*address, holding))
+            })
+            .collect();
+        if taken.is_empty() && held == self.held {
+            return;
+        }
+        self.held.clone_from(&held);
+        self.announcer.with(|responder| {
+            let now = Instant::now();
+            responder.hold(held, now);
+            for address in taken {
+                responder.took(*address, now);
+            }
+        });
+    }
+
+    /// Waits for something to do: the sockets that have datagrams.
+    fn wait(&self) -> Vec<usize> {
+        let deadlines = [Some(self.agent.next_deadline()), self.reopen, Some(self.look_up)];
+        let deadline = deadlines.into_iter().flatten().min();
+        let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        let mut descriptors = vec![PollFd::from_borrowed_fd(self.shared.wake.as_fd(), PollFlags::IN)];
+        descriptors.extend(self.sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)));
+        if let Err(errno) = poll(&mut descriptors, timeout.as_ref())
+            && errno != Errno::INTR
+        {
+            tracing::error!(%errno, "cannot wait for heartbeats");
+        }
+        let mut is_ready = descriptors.iter().map(|descriptor| !descriptor.revents().is_empty());
+        if is_ready.next() == Some(true) {
+            let mut count = [0; 8];
+            let _ = rustix::io::read(&self.shared.wake, &mut count);
+        }
+        is_ready
+            .enumerate()
+            .filter_map(|(index, is_ready)| is_ready.then_some(index))
+            .collect()
+    }
+
+    /// Reads what one socket has.
+    fn listen(&mut self, socket: usize) {
+        for _ in 0..AT_A_TURN {
+            let Some(socket) = self.sockets.iter().nth(socket) else {
+                return;
+            };
+            match socket.recv(&mut self.buffer) {
+                Ok(len) => {
+                    if let Err(error) = self.agent.received(&self.buffer[..len], Instant::now()) {
+                        tracing::debug!(%error, "a datagram that is no heartbeat of a node");
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // A node's answer that its port is closed comes as an error too.
+                Err(error) => {
+                    tracing::trace!(%error, "cannot receive heartbeats");
+                    return;
+                }
+            }
+        }
+    }
+}

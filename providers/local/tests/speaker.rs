@@ -1,0 +1,218 @@
+//! Nodes on a LAN agree on who answers for an address, and a client reaches it there.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use fairlead_lab::{Addresses, Lab, Node, Probe, in_namespace, test_name, wait_for, wait_until};
+use fairlead_local::announcement::Scope;
+use fairlead_local::ownership::{Eligibility, Mode, OwnReason, YieldReason};
+use fairlead_local::speaker::{Heartbeats, Plan, Post, Report, Speaker, Start};
+use ipnet::IpNet;
+
+/// For what must happen.
+const PATIENT: Duration = Duration::from_secs(20);
+const LAN: &str = "eth0";
+const VIP: Addresses = Addresses {
+    v4: Ipv4Addr::new(172, 30, 0, 200),
+    v6: Ipv6Addr::new(0xfd00, 0x172, 0x30, 0, 0, 0, 0, 0x200),
+};
+
+/// A node that speaks, and what it said when.
+struct Voice<'a> {
+    node: &'a Node,
+    speaker: Option<Speaker>,
+    reports: Receiver<(Instant, Report)>,
+    owned: BTreeMap<IpAddr, (Instant, u64, OwnReason)>,
+    yielded: BTreeMap<IpAddr, (Instant, YieldReason)>,
+    others: Vec<Report>,
+}
+
+impl<'a> Voice<'a> {
+    fn on(node: &'a Node, plan: Plan) -> Self {
+        node.set_mac(LAN, mac_of(node)).unwrap();
+        // The kernel must not forward what is for an address that no interface has; a rule sees to that on a real node.
+        node.sysctl("ipv4/ip_forward", "0").unwrap();
+        node.sysctl("ipv6/conf/all/forwarding", "0").unwrap();
+        let (sender, reports) = mpsc::channel();
+        let tell = move |report| {
+            let _ = sender.send((Instant::now(), report));
+        };
+        let start = Start {
+            node: name_of(node),
+            incarnation: 1,
+            keys: vec![b"a key of thirty-two bytes or more".to_vec()],
+            resume: Vec::new(),
+            plan,
+        };
+        let speaker = node.run(|| Speaker::start(start, tell).unwrap());
+        Self {
+            node,
+            speaker: Some(speaker),
+            reports,
+            owned: BTreeMap::new(),
+            yielded: BTreeMap::new(),
+            others: Vec::new(),
+        }
+    }
+
+    fn hear(&mut self) {
+        for (at, report) in self.reports.try_iter() {
+            match report {
+                Report::Owns {
+                    address, epoch, why, ..
+                } => {
+                    self.owned.insert(address, (at, epoch, why));
+                }
+                Report::Yields { address, why } => {
+                    self.owned.remove(&address);
+                    self.yielded.insert(address, (at, why));
+                }
+                other => self.others.push(other),
+            }
+        }
+    }
+
+    fn speaker(&self) -> &Speaker {
+        self.speaker.as_ref().expect("it speaks")
+    }
+}
+
+fn name_of(node: &Node) -> String {
+    format!("node-{}", node.number())
+}
+
+fn mac_of(node: &Node) -> [u8; 6] {
+    [2, 0, 0, 0, 7, node.number()]
+}
+
+/// All nodes may have both addresses.
+fn plan(lab: &Lab) -> Plan {
+    let post = Post {
+        scope: Scope::default(),
+        answers_echo: true,
+        is_probed: true,
+        mode: Mode::Sticky,
+        eligibility: Eligibility::Eligible { weight: 0 },
+    };
+    Plan {
+        heartbeats: Heartbeats::default(),
+        refresh: None,
+        members: lab
+            .nodes()
+            .iter()
+            .map(|node| (name_of(node), node.addresses().both().to_vec()))
+            .collect(),
+        posts: VIP.both().into_iter().map(|vip| (vip, post.clone())).collect(),
+    }
+}
+
+/// Who has the address, once exactly one node does, and the client finds it there.
+fn wait_for_owner(lab: &Lab, voices: &mut [Voice<'_>], vip: IpAddr) -> usize {
+    wait_for(PATIENT, "one owner that the client finds", || {
+        voices.iter_mut().for_each(Voice::hear);
+        let owners: Vec<_> = (0..voices.len())
+            .filter(|&index| voices[index].owned.contains_key(&vip))
+            .collect();
+        let [owner] = owners[..] else { return None };
+        // Looks for it if it is not known.
+        let _ = Probe::udp(SocketAddr::new(vip, 9))
+            .within(Duration::from_millis(1))
+            .send(lab.client());
+        let belief = lab
+            .client()
+            .neighbour(LAN, vip)
+            .unwrap()
+            .and_then(|neighbour| neighbour.mac);
+        (belief == Some(mac_of(voices[owner].node))).then_some(owner)
+    })
+    .unwrap()
+}
+
+#[test]
+fn a_dead_owner_is_replaced_and_the_client_follows() {
+    in_namespace(test_name!(), || {
+        let lab = Lab::new().unwrap();
+        let mut voices: Vec<_> = lab.nodes().iter().map(|node| Voice::on(node, plan(&lab))).collect();
+        for vip in VIP.both() {
+            let owner = wait_for_owner(&lab, &mut voices, vip);
+            let died = Instant::now();
+            voices[owner].speaker = None;
+            voices[owner].owned.clear();
+            let heir = wait_for_owner(&lab, &mut voices, vip);
+            let (at, epoch, why) = voices[heir].owned[&vip];
+            assert_eq!(why, OwnReason::OwnerDead);
+            assert!(epoch >= 2, "{epoch}");
+            println!("{vip}: taken over after {:?}", at - died);
+            // For the other address there are three again.
+            voices[owner] = Voice::on(lab.nodes().get(owner).unwrap(), plan(&lab));
+            wait_until(PATIENT, "the others to hear it again", || {
+                voices.iter_mut().for_each(Voice::hear);
+                voices[heir]
+                    .others
+                    .iter()
+                    .any(|report| matches!(report, Report::PeerHeard(_)))
+            })
+            .unwrap();
+        }
+    });
+}
+
+#[test]
+fn who_leaves_answers_until_another_node_does() {
+    in_namespace(test_name!(), || {
+        let lab = Lab::new().unwrap();
+        let mut voices: Vec<_> = lab.nodes().iter().map(|node| Voice::on(node, plan(&lab))).collect();
+        for vip in VIP.both() {
+            let owner = wait_for_owner(&lab, &mut voices, vip);
+            if voices[owner].yielded.contains_key(&vip) {
+                continue;
+            }
+            voices[owner].speaker().leave();
+            let heir = wait_for_owner(&lab, &mut voices, vip);
+            assert_ne!(owner, heir);
+            let (taken, _, why) = voices[heir].owned[&vip];
+            assert_eq!(why, OwnReason::OwnerLeaves);
+            let (yielded, why) = voices[owner].yielded[&vip];
+            assert_eq!(why, YieldReason::Superseded);
+            assert!(taken <= yielded, "a gap of {:?}", taken - yielded);
+            assert!(
+                yielded - taken < Duration::from_secs(1),
+                "both for {:?}",
+                yielded - taken
+            );
+            assert!(
+                !voices[owner]
+                    .others
+                    .iter()
+                    .any(|report| matches!(report, Report::Conflict { is_peer: false, .. }))
+            );
+        }
+    });
+}
+
+#[test]
+fn an_address_that_another_machine_has_is_left_to_it() {
+    in_namespace(test_name!(), || {
+        let lab = Lab::with_nodes(2).unwrap();
+        let stranger = lab.add_client("stranger").unwrap();
+        stranger.add_address(LAN, IpNet::from(IpAddr::from(VIP.v4))).unwrap();
+        let mut voices: Vec<_> = lab.nodes().iter().map(|node| Voice::on(node, plan(&lab))).collect();
+        wait_for_owner(&lab, &mut voices, VIP.v6.into());
+        wait_until(PATIENT, "every node to know the stranger", || {
+            voices.iter_mut().for_each(Voice::hear);
+            voices.iter().all(|voice| {
+                voice.others.iter().any(
+                    |report| matches!(report, Report::Conflict { address, is_peer: false, .. } if *address == IpAddr::from(VIP.v4)),
+                )
+            })
+        })
+        .unwrap();
+        assert!(
+            voices
+                .iter()
+                .all(|voice| !voice.owned.contains_key(&IpAddr::from(VIP.v4)))
+        );
+    });
+}
