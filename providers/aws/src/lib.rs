@@ -1,0 +1,13 @@
+//! Network Load Balancers of AWS, without AWS: everything here is decided from values, and nothing asks or tells anybody.
+//!
+//! ```text
+//!   Service ── contract ──► Settings ─┐
+//!                                     ├─ desired ──► LoadBalancer ─┐
+//!   cluster, VPC ─────────────────────┘                            ├─ plan ──► steps
+//!   what exists ───────────────────────────────────────────────────┘
+//! ```
+//!
+//! [`contract`] reads the annotations that the AWS Load Balancer Controller reads, with its meaning and its words where it refuses.
+//! Where Fairlead differs on purpose is written in `docs/aws-deviations.md`.
+
+pub mod contract;
