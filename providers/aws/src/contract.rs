@@ -7,7 +7,8 @@
 //! `desired`.
 
 mod action;
-mod annotation;
+mod adoption;
+pub(crate) mod annotation;
 mod defaults;
 mod fault;
 mod health_check;
@@ -15,14 +16,15 @@ mod identity;
 mod kinds;
 mod listeners;
 mod placement;
-mod reader;
+pub(crate) mod reader;
 mod security;
 mod service;
 mod settings;
 mod target_groups;
-mod value;
+pub(crate) mod value;
 
 pub use action::{Backend, Forward, ForwardTo};
+pub use adoption::{Adoption, LOAD_BALANCER_ARN, TARGET_GROUP_ARN};
 pub use annotation::PREFIX;
 pub use defaults::Defaults;
 pub use fault::{Fault, Faults};

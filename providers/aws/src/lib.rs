@@ -11,3 +11,4 @@
 //! Where Fairlead differs on purpose is written in `docs/aws-deviations.md`.
 
 pub mod contract;
+pub mod desired;

@@ -2,12 +2,15 @@ use std::collections::BTreeMap;
 
 use super::reader::Reader;
 use super::{
-    Defaults, Faults, HealthCheck, Identity, Listeners, Placement, Security, Service, TargetGroups, annotation,
+    Adoption, Defaults, Faults, HealthCheck, Identity, Listeners, Placement, Security, Service, TargetGroups,
+    annotation,
 };
 
 /// What a Service asks for, with defaults where it says nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
+    /// What others have made and it uses.
+    pub adoption: Adoption,
     /// What the load balancer is.
     pub identity: Identity,
     /// Where in the VPC it is.
@@ -32,6 +35,7 @@ impl Settings {
         let mut reader = Reader::new(service);
         let identity = Identity::read(&mut reader, defaults);
         let settings = Self {
+            adoption: Adoption::read(&mut reader),
             placement: Placement::read(&mut reader, identity.ip_address_type),
             security: Security::read(&mut reader, defaults, identity.ip_address_type),
             listeners: Listeners::read(&mut reader, defaults),

@@ -9,7 +9,7 @@ pub(super) fn list(text: &str) -> Vec<String> {
 }
 
 /// The spellings of a truth value that Go's `strconv.ParseBool` takes.
-pub(super) fn boolean(text: &str) -> Option<bool> {
+pub(crate) fn boolean(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
