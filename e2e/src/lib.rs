@@ -6,8 +6,9 @@
 //! (`kind`, `kubectl`, `helm`, `docker`) through [`program`], as a person would.
 //!
 //! [`mod@bench`] needs no cluster: it measures against an API server alone, a [`control_plane`], which the tests of the package
-//! `fairlead` use too.
+//! `fairlead` use too. Nor does [`aws`], a test account of AWS behind a proxy that counts calls and makes faults.
 
+pub mod aws;
 pub mod bench;
 pub mod checks;
 pub mod cli;
