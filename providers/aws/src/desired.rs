@@ -77,4 +77,4 @@ fn scheme(settings: &Settings, around: Surroundings<'_>) -> Scheme {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

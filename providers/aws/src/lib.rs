@@ -8,7 +8,9 @@
 //! ```
 //!
 //! [`contract`] reads the annotations that the AWS Load Balancer Controller reads, with its meaning and its words where it refuses.
-//! Where Fairlead differs on purpose is written in `docs/aws-deviations.md`.
+//! [`desired`] puts what they ask for into a cluster and a VPC. [`mod@plan`] holds it against what there is. Where Fairlead differs on
+//! purpose is written in `docs/aws-deviations.md`.
 
 pub mod contract;
 pub mod desired;
+pub mod plan;

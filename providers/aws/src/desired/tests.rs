@@ -12,6 +12,8 @@ use crate::contract::{
 /// Annotations, without their prefix.
 type Pairs<'a> = &'a [(&'a str, &'a str)];
 
+pub(crate) use targets::{endpoints, node};
+
 mod addresses;
 mod security;
 mod subnets;
@@ -85,15 +87,15 @@ fn vpc(subnets: &[Subnet]) -> Vpc {
 }
 
 /// Everything that a test varies.
-struct World {
-    defaults: Defaults,
-    vpc: Vpc,
-    cluster: Cluster,
-    existing: Option<Existing>,
+pub(crate) struct World {
+    pub(crate) defaults: Defaults,
+    pub(crate) vpc: Vpc,
+    pub(crate) cluster: Cluster,
+    pub(crate) existing: Option<Existing>,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             defaults: Defaults::of_cluster("production"),
             vpc: vpc(&[subnet(1, "a"), subnet(2, "b")]),
@@ -102,7 +104,7 @@ impl World {
         }
     }
 
-    fn around(&self) -> Surroundings<'_> {
+    pub(crate) fn around(&self) -> Surroundings<'_> {
         Surroundings {
             defaults: &self.defaults,
             vpc: &self.vpc,
@@ -111,11 +113,11 @@ impl World {
         }
     }
 
-    fn settings(&self, service: &Service) -> Settings {
+    pub(crate) fn settings(&self, service: &Service) -> Settings {
         Settings::read(service, &self.defaults).unwrap_or_else(|faults| panic!("{faults}"))
     }
 
-    fn desired(&self, service: &Service) -> LoadBalancer {
+    pub(crate) fn desired(&self, service: &Service) -> LoadBalancer {
         desired(service, &self.settings(service), self.around()).unwrap_or_else(|faults| panic!("{faults}"))
     }
 

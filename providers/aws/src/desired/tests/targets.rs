@@ -3,7 +3,7 @@
 use super::*;
 
 /// A node that is this instance.
-pub(super) fn node(instance: &str) -> Node {
+pub(crate) fn node(instance: &str) -> Node {
     Node {
         name: format!("node-{instance}"),
         provider_id: format!("aws:///eu-central-1a/{instance}"),
@@ -21,6 +21,16 @@ fn endpoint(address: &str) -> Endpoint {
         is_terminating: false,
         quic_server_id: None,
     }
+}
+
+/// Endpoints of the Service's port 80.
+pub(crate) fn endpoints(addresses: &[&str]) -> BTreeMap<PortKey, Vec<Endpoint>> {
+    let key = PortKey {
+        service: "web".to_owned(),
+        port: "p80".to_owned(),
+        protocol: Protocol::Tcp,
+    };
+    [(key, addresses.iter().map(|address| endpoint(address)).collect())].into()
 }
 
 fn targets(world: &World, service: &Service) -> Vec<String> {
