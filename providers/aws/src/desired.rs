@@ -39,7 +39,7 @@ pub struct Surroundings<'a> {
     pub vpc: &'a Vpc,
     /// The cluster.
     pub cluster: &'a Cluster,
-    /// The Service's load balancer, if it has one already that nobody else made.
+    /// The Service's load balancer, if it has one already or uses somebody else's.
     pub existing: Option<&'a Existing>,
 }
 

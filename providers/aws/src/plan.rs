@@ -149,28 +149,33 @@ pub fn plan(owner: &Owner, desired: Option<&LoadBalancer>, observed: &Observed) 
 
 /// The host name that the Service is to show: that of the load balancer that it shall have once it is active, before that the one that it
 /// had.
-pub fn hostname<'a>(owner: &'a Owner, desired: &LoadBalancer, observed: &'a Observed) -> Option<&'a str> {
+pub fn hostname(owner: &Owner, desired: &LoadBalancer, observed: &Observed) -> Option<String> {
     let matching = Matching::find(owner, desired, observed).ok()?;
     let all = matching.current.into_iter().chain(matching.retired.iter().copied());
     let mut active = all.filter(|load_balancer| load_balancer.state == State::Active);
-    active.next().map(|load_balancer| load_balancer.dns_name.as_str())
+    active.next().map(|load_balancer| load_balancer.dns_name.to_lowercase())
 }
 
-/// What the Service has already, for what it shall have: while one load balancer takes another's place, the one that clients know.
-pub fn existing(owner: &Owner, observed: &Observed) -> Option<Existing> {
-    let ours = observed.load_balancers.iter().filter(|found| owner.has(&found.tags));
-    let published = observed.published.as_ref().map(|published| published.hostname.as_str());
-    let found = ours.min_by_key(|found| {
-        (
-            published != Some(&found.dns_name),
-            found.state != State::Active,
-            &found.arn,
-        )
-    })?;
+/// What the Service has already, for what it shall have: the load balancer of this ARN, or ours; while one takes another's place, the one
+/// that clients know.
+pub fn existing(owner: &Owner, adopted: Option<&str>, observed: &Observed) -> Option<Existing> {
+    let all = &observed.load_balancers;
+    let found = match adopted {
+        Some(arn) => all.iter().find(|found| found.arn == arn),
+        None => all.iter().filter(|found| owner.has(&found.tags)).min_by_key(|found| {
+            let is_published = observed
+                .published
+                .as_ref()
+                .is_some_and(|published| published.names(found));
+            (!is_published, found.state != State::Active, &found.arn)
+        }),
+    }?;
+    let managed = observed.security_groups.iter().find(|group| owner.has(&group.tags));
     Some(Existing {
         scheme: found.scheme,
         subnets: found.subnets.iter().map(|mapping| mapping.subnet.clone()).collect(),
-        has_security_groups: !found.security_groups.is_empty(),
+        security_groups: found.security_groups.iter().cloned().collect(),
+        managed_group: managed.map(|group| group.id.clone()),
     })
 }
 

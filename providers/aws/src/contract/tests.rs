@@ -5,6 +5,7 @@ use ipnet::IpNet;
 
 use super::*;
 
+mod anything;
 mod listeners;
 mod refusals;
 mod targets;

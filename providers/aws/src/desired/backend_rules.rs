@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fairlead_model::{Family, Protocol};
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 
-use crate::contract::{HealthCheckPort, ListenerProtocol, Scheme, Settings, TargetType, value};
+use crate::contract::{HealthCheckPort, ListenerProtocol, Settings, TargetType, value};
 
 use super::{
     Group, LoadBalancer, Rule, RuleProtocol, RuleSource, SecurityGroups, Surroundings, Target, TargetGroup,
@@ -60,6 +60,10 @@ pub fn backend_needs(
     needs
 }
 
+fn known(id: Option<&String>, name: impl FnOnce() -> String) -> Group {
+    id.map_or_else(|| Group::Named(name()), |id| Group::Id(id.clone()))
+}
+
 /// Where connections and health checks come from.
 struct Sources {
     clients: Vec<RuleSource>,
@@ -73,23 +77,33 @@ impl Sources {
         settings: &Settings,
         around: Surroundings<'_>,
     ) -> Self {
-        let shared = || match &around.cluster.backend_group {
-            Some(id) => Group::Id(id.clone()),
-            None => Group::Named(backend_group_name(&around.defaults.cluster)),
-        };
-        let group = match &load_balancer.security_groups {
-            SecurityGroups::Managed { with_backend: true, .. } | SecurityGroups::Own { with_backend: true, .. } => {
-                shared()
+        let groups = match &load_balancer.security_groups {
+            _ if load_balancer.adopted.is_some() => {
+                let groups = around
+                    .existing
+                    .map(|existing| existing.security_groups.clone())
+                    .unwrap_or_default();
+                if groups.is_empty() {
+                    return Self::of_addresses(load_balancer, target_group, settings, around);
+                }
+                groups.into_iter().map(Group::Id).collect()
             }
-            SecurityGroups::Managed { group, .. } => Group::Named(group.name.clone()),
+            SecurityGroups::Managed { with_backend: true, .. } | SecurityGroups::Own { with_backend: true, .. } => {
+                let name = || backend_group_name(&around.defaults.cluster);
+                vec![known(around.cluster.backend_group.as_ref(), name)]
+            }
+            SecurityGroups::Managed { group, .. } => {
+                let id = around.existing.and_then(|existing| existing.managed_group.as_ref());
+                vec![known(id, || group.name.clone())]
+            }
             SecurityGroups::Own { .. } => return Self::none(),
             SecurityGroups::None if !settings.security.manages_backend_rules => return Self::none(),
             SecurityGroups::None => return Self::of_addresses(load_balancer, target_group, settings, around),
         };
-        let source = vec![RuleSource::Group(group)];
+        let sources: Vec<_> = groups.into_iter().map(RuleSource::Group).collect();
         Self {
-            clients: source.clone(),
-            health_checks: source,
+            clients: sources.clone(),
+            health_checks: sources,
         }
     }
 
@@ -108,23 +122,29 @@ impl Sources {
         around: Surroundings<'_>,
     ) -> Self {
         let is_of_family = |range: &IpNet| Family::of_net(range) == target_group.family;
-        let is_in = |id: &String| load_balancer.subnets.iter().any(|mapping| mapping.subnet == *id);
+        let adopted = around.existing.filter(|_| load_balancer.adopted.is_some());
+        let is_in = |id: &String| match adopted {
+            Some(existing) => existing.subnets.contains(id),
+            None => load_balancer.subnets.iter().any(|mapping| mapping.subnet == *id),
+        };
         let subnets = around.vpc.subnets.iter().filter(|subnet| is_in(&subnet.id));
         let ranges = subnets.flat_map(|subnet| {
             let ipv6 = subnet.ipv6.iter().copied().map(IpNet::from);
             subnet.ipv4.map(IpNet::from).into_iter().chain(ipv6)
         });
         let health_checks: Vec<_> = ranges.filter(is_of_family).map(RuleSource::Range).collect();
-        let clients = if !preserves_client_ip(target_group) {
-            health_checks.clone()
-        } else if settings.security.source_ranges.is_empty() && load_balancer.scheme == Scheme::InternetFacing {
-            vec![RuleSource::Range(match target_group.family {
-                Family::V4 => Ipv4Net::default().into(),
-                Family::V6 => Ipv6Net::default().into(),
-            })]
-        } else {
+        let clients = if preserves_client_ip(target_group) {
             let ranges = security_groups::source_ranges(settings, load_balancer.scheme, around);
-            ranges.into_iter().filter(is_of_family).map(RuleSource::Range).collect()
+            let ranges = ranges.into_iter().filter(is_of_family).map(RuleSource::Range);
+            let lists = settings
+                .security
+                .prefix_lists
+                .iter()
+                .cloned()
+                .map(RuleSource::PrefixList);
+            ranges.chain(lists).collect()
+        } else {
+            health_checks.clone()
         };
         Self { clients, health_checks }
     }

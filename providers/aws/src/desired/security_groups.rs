@@ -21,15 +21,18 @@ pub(super) fn build(
     around: Surroundings<'_>,
 ) -> SecurityGroups {
     let security = &settings.security;
+    if settings.adoption.load_balancer.is_some() {
+        return SecurityGroups::None;
+    }
     // One that is to be replaced says nothing about the next.
     let existing = around.existing.filter(|existing| existing.scheme == scheme);
     if security.is_disabled {
-        if existing.is_some_and(|existing| existing.has_security_groups) {
+        if existing.is_some_and(|existing| !existing.security_groups.is_empty()) {
             reader.fault(DISABLE_SECURITY_GROUPS, CONFLICT);
         }
         return SecurityGroups::None;
     }
-    if existing.is_some_and(|existing| !existing.has_security_groups) {
+    if existing.is_some_and(|existing| existing.security_groups.is_empty()) {
         if !security.groups.is_empty() {
             reader.fault(SECURITY_GROUPS, CONFLICT);
         }

@@ -9,15 +9,17 @@ use crate::contract::{IpAddressType, Scheme, Settings};
 
 use super::{Subnet, Surroundings};
 
-/// The load balancer that a Service has already.
+/// The load balancer that a Service has already, or the one of somebody else that it uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Existing {
     /// Where it can be reached from.
     pub scheme: Scheme,
     /// Its subnets, by id.
     pub subnets: Vec<String>,
-    /// Whether it has security groups. One that was made without can never get any.
-    pub has_security_groups: bool,
+    /// Its security groups, by id. One that was made without can never get any.
+    pub security_groups: Vec<String>,
+    /// The one that was made for it, by id.
+    pub managed_group: Option<String>,
 }
 
 /// AWS needs so many in each subnet.

@@ -201,7 +201,8 @@ fn the_scheme_stays_as_it_is_until_the_service_says_otherwise() {
     world.existing = Some(Existing {
         scheme: Scheme::Internal,
         subnets: vec!["subnet-2".to_owned()],
-        has_security_groups: true,
+        security_groups: vec!["sg-1".to_owned()],
+        managed_group: None,
     });
     assert_eq!(world.desired(&service(&[])).scheme, Scheme::Internal);
     let changed = service(&[("aws-load-balancer-scheme", "internet-facing")]);

@@ -32,6 +32,13 @@ pub struct Published {
     pub age: Duration,
 }
 
+impl Published {
+    /// True if it is the host name of this load balancer. AWS writes capital letters where a Service has small ones.
+    pub(super) fn names(&self, load_balancer: &ObservedLoadBalancer) -> bool {
+        self.hostname.eq_ignore_ascii_case(&load_balancer.dns_name)
+    }
+}
+
 /// A load balancer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedLoadBalancer {

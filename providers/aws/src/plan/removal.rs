@@ -122,8 +122,8 @@ fn wait_for_clients(name: &str, matching: &Matching<'_>) -> Option<Wait> {
         return Some(Wait::Provisioning(name.to_owned()));
     };
     let published = matching.observed.published.as_ref();
-    let is_known = published.is_some_and(|it| it.hostname == current.dns_name && it.age >= DNS_MEMORY);
-    (!is_known).then(|| Wait::Published(current.dns_name.clone()))
+    let is_known = published.is_some_and(|it| it.names(current) && it.age >= DNS_MEMORY);
+    (!is_known).then(|| Wait::Published(current.dns_name.to_lowercase()))
 }
 
 /// Target groups that nothing sends to any more.

@@ -18,7 +18,8 @@ pub struct Shared {
     pub tags: Tags,
     /// Whether there is a load balancer that has it, or is to have it.
     pub is_wanted: bool,
-    /// What targets let in.
+    /// What targets let in: for Services that have a load balancer, for those that are to have one, before it is made, and for those that
+    /// shall have none any more, until it is gone.
     pub rules: BackendRules,
     /// Whether the rules are those of all Services. One that cannot be read is in them with what it had; until each has been read once,
     /// nothing is taken away.

@@ -12,6 +12,7 @@ use account::{Account, BACKEND_NAME};
 mod account;
 mod calls;
 mod kit;
+mod limits;
 mod order;
 mod properties;
 mod shared;
@@ -155,7 +156,7 @@ fn round(account: &mut Account, desired: Option<&LoadBalancer>, lives: &mut usiz
     let observed = account.observe();
     let outcome = plan(&owner(), desired, &observed)?;
     lint(&outcome, desired, account);
-    let hostname = desired.and_then(|desired| hostname(&owner(), desired, &observed).map(str::to_owned));
+    let hostname = desired.and_then(|desired| hostname(&owner(), desired, &observed));
     account.publish(hostname.as_deref());
     if outcome.is_settled() {
         return Ok(Round::Settled);

@@ -90,14 +90,15 @@ fn a_load_balancer_made_without_groups_stays_so_and_one_made_with_them_too() {
     let mut world = world();
     let disabled = service(&[("aws-load-balancer-disable-nlb-sg", "true")]);
     assert_eq!(world.desired(&disabled).security_groups, SecurityGroups::None);
-    let existing = |has_security_groups| Existing {
+    let existing = |groups: &[&str]| Existing {
         scheme: Scheme::Internal,
         subnets: vec!["subnet-1".to_owned()],
-        has_security_groups,
+        security_groups: groups.iter().map(|id| (*id).to_owned()).collect(),
+        managed_group: None,
     };
-    world.existing = Some(existing(true));
+    world.existing = Some(existing(&["sg-1"]));
     assert_eq!(world.refusal(&disabled), ["conflicting security groups configuration"]);
-    world.existing = Some(existing(false));
+    world.existing = Some(existing(&[]));
     assert_eq!(world.desired(&service(&[])).security_groups, SecurityGroups::None);
     let replaced = world.desired(&service(&[FACING])).security_groups;
     assert!(
@@ -194,4 +195,45 @@ fn without_security_groups_targets_let_in_addresses() {
     for (annotations, expected) in cases {
         assert_eq!(backend(&world, &[&service(annotations)]), *expected, "{annotations:?}");
     }
+}
+
+#[test]
+fn without_the_shared_group_targets_let_in_the_one_that_was_made() {
+    let mut world = with_nodes();
+    world.defaults.has_backend_group = false;
+    let web = service(&[]);
+    assert_eq!(
+        backend(&world, &[&web]),
+        ["sg-n: tcp 30080 from k8s-shop-web-85a4bebbf8"]
+    );
+    world.existing = Some(Existing {
+        scheme: Scheme::Internal,
+        subnets: vec!["subnet-1".to_owned()],
+        security_groups: vec!["sg-m".to_owned()],
+        managed_group: Some("sg-m".to_owned()),
+    });
+    assert_eq!(backend(&world, &[&web]), ["sg-n: tcp 30080 from sg-m"]);
+}
+
+#[test]
+fn targets_let_in_somebody_elses_load_balancer_by_what_it_has() {
+    let mut world = with_nodes();
+    let lb = "arn:aws:elasticloadbalancing:eu-central-1:1:loadbalancer/net/theirs/1";
+    let adopting = service(&[("fairlead.io/aws-load-balancer-arn", lb)]);
+    let theirs = |groups: &[&str]| Existing {
+        scheme: Scheme::Internal,
+        subnets: vec!["subnet-2".to_owned()],
+        security_groups: groups.iter().map(|id| (*id).to_owned()).collect(),
+        managed_group: None,
+    };
+    world.existing = Some(theirs(&["sg-7", "sg-8"]));
+    assert_eq!(
+        backend(&world, &[&adopting]),
+        ["sg-n: tcp 30080 from sg-7", "sg-n: tcp 30080 from sg-8"]
+    );
+    world.existing = Some(theirs(&[]));
+    assert_eq!(
+        backend(&world, &[&adopting]),
+        ["sg-n: tcp 30080 from 10.0.0.0/16", "sg-n: tcp 30080 from 10.0.2.0/24"]
+    );
 }

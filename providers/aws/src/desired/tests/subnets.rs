@@ -49,7 +49,8 @@ fn a_load_balancer_stays_where_it_is() {
     world.existing = Some(Existing {
         scheme: Scheme::Internal,
         subnets: vec!["subnet-2".to_owned()],
-        has_security_groups: true,
+        security_groups: vec!["sg-1".to_owned()],
+        managed_group: None,
     });
     assert_eq!(ids(&world, &service(&[])), ["subnet-2"]);
     assert_eq!(ids(&world, &service(&[(NAMED, "subnet-1")])), ["subnet-1"]);

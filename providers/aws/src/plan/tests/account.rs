@@ -420,7 +420,7 @@ impl Account {
         ];
         let found = ObservedLoadBalancer {
             arn: arn.clone(),
-            dns_name: format!("{}-{number}.elb.eu-central-1.amazonaws.com", new.name),
+            dns_name: format!("{}-{number}.Elb.eu-central-1.amazonaws.com", new.name),
             name: new.name,
             state: if self.delay == 0 {
                 State::Active

@@ -26,7 +26,8 @@ impl Provider for Aws {
         let mut observed = observed.clone();
         loop {
             let outcome = plan(&owner, desired, &observed)?;
-            account.publish(desired.and_then(|desired| hostname(&owner, desired, &observed)));
+            let name = desired.and_then(|desired| hostname(&owner, desired, &observed));
+            account.publish(name.as_deref());
             if outcome.waits.is_empty() || !outcome.steps.is_empty() {
                 return Ok(outcome.steps);
             }

@@ -73,7 +73,10 @@ fn another_scheme_is_another_load_balancer_and_the_old_one_goes_when_clients_hav
         lines(&mut account, Some(&desired)),
         ["? load balancer k8s-shop-web-9278f79dc4 is being provisioned"]
     );
-    assert_eq!(existing(&owner(), &account.look()).unwrap().scheme, Scheme::Internal);
+    assert_eq!(
+        existing(&owner(), None, &account.look()).unwrap().scheme,
+        Scheme::Internal
+    );
     assert_eq!(
         account.published.clone().unwrap().hostname,
         before,
@@ -83,7 +86,7 @@ fn another_scheme_is_another_load_balancer_and_the_old_one_goes_when_clients_hav
     let after = account.published.clone().unwrap().hostname;
     assert_ne!(after, before);
     assert_eq!(
-        existing(&owner(), &account.look()).unwrap().scheme,
+        existing(&owner(), None, &account.look()).unwrap().scheme,
         Scheme::InternetFacing
     );
     assert_eq!(
