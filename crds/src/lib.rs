@@ -33,7 +33,7 @@ mod provider;
 pub mod reason;
 
 pub use definition::{all, to_yaml};
-pub use load_balancer::{LoadBalancer, LoadBalancerSpec, LoadBalancerStatus, ServiceReference};
+pub use load_balancer::{AnnouncedBy, LoadBalancer, LoadBalancerSpec, LoadBalancerStatus, ServiceReference};
 pub use pool::{
     AddressPool, AddressPoolSpec, AddressPoolStatus, Allocation, Announcement, PoolUsage, PreferredNode, RestingAddress,
 };

@@ -59,6 +59,21 @@ pub struct ServiceReference {
     pub name: String,
 }
 
+/// The node that answers for an address.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct AnnouncedBy {
+    /// The node.
+    pub node: String,
+
+    /// Why it is that node.
+    pub reason: String,
+
+    /// How often the address has changed its node. Of two nodes that answer, the one with the higher epoch is right.
+    #[schemars(range(min = 0))]
+    pub epoch: i64,
+}
+
 /// What a load balancer came to.
 #[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -79,17 +94,17 @@ pub struct LoadBalancerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
 
-    /// The node that answers for the addresses now.
+    /// The node that answers for the first address now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
 
-    /// Why it is that node, or why it is none.
+    /// Why it is that node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_reason: Option<String>,
 
-    /// How often the addresses have changed their node. Of two nodes that answer, the one with the higher epoch is right.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub epoch: Option<i64>,
+    /// By address, the node that answers for it, as that node has written it. An IPv4 and an IPv6 address may be on different nodes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub announcements: BTreeMap<String, AnnouncedBy>,
 
     /// `Accepted` and `Ready`, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

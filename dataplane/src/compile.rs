@@ -39,6 +39,7 @@ pub struct Compiler {
     /// What was loaded before: an endpoint that has a slot there keeps it.
     seed: Arc<Table>,
     node_ips: BTreeSet<IpAddr>,
+    announced: BTreeSet<IpAddr>,
     /// The node's own addresses, as the Node object names them.
     primary_ips: Vec<IpAddr>,
     services: HashMap<ServiceName, Planned>,
@@ -58,6 +59,7 @@ impl Compiler {
             draft: Draft::new(program(options)),
             seed: seed.unwrap_or_default(),
             node_ips: BTreeSet::new(),
+            announced: BTreeSet::new(),
             primary_ips: Vec::new(),
             services: HashMap::new(),
             frontends: HashMap::new(),
@@ -89,6 +91,21 @@ impl Compiler {
                 value,
             );
             self.masquerade_address(address);
+        }
+    }
+
+    /// The addresses that nodes answer for on the network, each on one of them. Pings and neighbour solicitations to them are none of
+    /// the kernel's business.
+    pub fn set_announced(&mut self, addresses: BTreeSet<IpAddr>) {
+        let changed: Vec<_> = self.announced.symmetric_difference(&addresses).copied().collect();
+        self.announced = addresses;
+        for address in changed {
+            let family = Family::of(address);
+            let value = self.announced.contains(&address).then_some(Value::Nothing);
+            for kind in answered_kinds(family) {
+                let key = Datum::builder().address(address).port(*kind).finish();
+                self.draft.put(&suffixed("announced", family), key, value.clone());
+            }
         }
     }
 
@@ -228,6 +245,14 @@ impl Compiler {
             .targets
             .iter()
             .find(|target| target.family == family && target.owner == *owner)
+    }
+}
+
+/// Type and code of echo requests and neighbour solicitations.
+fn answered_kinds(family: Family) -> &'static [u16] {
+    match family {
+        Family::V4 => &[8 << 8],
+        Family::V6 => &[128 << 8, 135 << 8],
     }
 }
 

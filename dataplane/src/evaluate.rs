@@ -10,8 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 use fairlead_model::{Family, Protocol};
 
 use crate::table::{
-    Chain, ChainKind, Datum, Field, FieldType, FieldValue, HookPoint, Name, Rule, Set, SetData, Statement, Table,
-    Value, Verdict, element_text, range_text,
+    Chain, ChainKind, Datum, DatumBuilder, Field, FieldType, FieldValue, HookPoint, Name, Rule, Set, SetData,
+    Statement, Table, Value, Verdict, element_text, range_text,
 };
 
 /// The first packet of a connection.
@@ -262,7 +262,12 @@ impl<'a> Walk<'a> {
                 Statement::CtStatusDnat if state.is_dnatted => continue,
                 // The first packet of a connection is new, and remembering a client changes nothing for it.
                 Statement::CtStateNew | Statement::Update { .. } => continue,
-                Statement::L4Proto(_) | Statement::IifName(_) | Statement::SaddrIsLocal | Statement::CtStatusDnat => {
+                // What is followed here is no ICMP.
+                Statement::L4Proto(_)
+                | Statement::Icmp(_)
+                | Statement::IifName(_)
+                | Statement::SaddrIsLocal
+                | Statement::CtStatusDnat => {
                     return Effect::Next;
                 }
                 Statement::OneIn(_) => {
@@ -439,16 +444,19 @@ fn key_of(fields: &[Field], state: &State<'_>, slot: u32) -> Option<Datum> {
     if let [Field::OriginalDport] = fields {
         return Some(Datum::port(state.original.port()));
     }
-    let key = fields.iter().fold(Datum::builder(), |key, field| match field {
-        Field::Saddr(_) => key.address(state.source),
-        Field::Daddr(_) => key.address(state.destination.ip()),
-        Field::L4Proto => key.protocol(state.protocol),
-        Field::Dport => key.port(state.destination.port()),
-        Field::OriginalDaddr(_) => key.address(state.original.ip()),
-        Field::OriginalDport => key.port(state.original.port()),
-        Field::RandomSlot(_) => key.slot(slot),
+    let key = fields.iter().try_fold(Datum::builder(), |key, field| {
+        Some(match field {
+            Field::Saddr(_) => key.address(state.source),
+            Field::Daddr(_) => key.address(state.destination.ip()),
+            Field::L4Proto => key.protocol(state.protocol),
+            Field::Dport => key.port(state.destination.port()),
+            Field::IcmpKind => return None,
+            Field::OriginalDaddr(_) => key.address(state.original.ip()),
+            Field::OriginalDport => key.port(state.original.port()),
+            Field::RandomSlot(_) => key.slot(slot),
+        })
     });
-    Some(key.finish())
+    key.map(DatumBuilder::finish)
 }
 
 /// Whether each field of the key is within the range's.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! prerouting -110, output -110   source_ranges     drop what a guarded frontend does not allow
+//! prerouting -110                announced         drop pings and neighbour solicitations that were answered before the kernel
 //! prerouting -100, output -100   services          choose an endpoint, DNAT          (nat: first packet only)
 //! input 0, forward 0, output 0   no_endpoints      drop or reject what was not sent anywhere
 //! postrouting 100                masquerading      SNAT what needs it                (nat: first packet only)

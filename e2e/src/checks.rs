@@ -1,6 +1,7 @@
 //! Our own tests on a cluster. Each leaves the cluster as it found it, prints what it measured, and fails where a guarantee does
 //! not hold.
 
+mod announce;
 mod faults;
 mod install;
 mod leader;
@@ -50,6 +51,11 @@ const CHECKS: &[Check] = &[
         name: "load-balancer",
         promise: "a Service of type LoadBalancer has addresses of a pool in no time, is reached at them, and leaves nothing",
         run: load_balancer::run,
+    },
+    Check {
+        name: "announce",
+        promise: "nodes answer for addresses of a pool, hand them over without a failed connection, and take over from one that dies",
+        run: announce::run,
     },
     Check {
         name: "roll-out",

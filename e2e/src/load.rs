@@ -30,6 +30,8 @@ pub struct Load<'a> {
     namespace: String,
     node_port: u16,
     node_addresses: Vec<IpAddr>,
+    /// Where clients outside ask, in place of the node ports.
+    elsewhere: Vec<SocketAddr>,
 }
 
 /// Requests, and how many of them were not answered.
@@ -132,6 +134,7 @@ impl<'a> Load<'a> {
                 .flat_map(|node| node.addresses)
                 .filter(is_served)
                 .collect(),
+            elsewhere: Vec::new(),
         })
     }
 
@@ -141,6 +144,11 @@ impl<'a> Load<'a> {
         addresses
             .map(|address| SocketAddr::new(*address, self.node_port))
             .collect()
+    }
+
+    /// From now on clients outside ask there, in place of the node ports.
+    pub fn ask_at(&mut self, addresses: Vec<SocketAddr>) {
+        self.elsewhere = addresses;
     }
 
     /// Waits until every one of them takes connections.
@@ -157,7 +165,10 @@ impl<'a> Load<'a> {
 
     /// Counts while something happens. Every client has asked some times before, and again after it.
     pub fn during(&self, something: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Counts> {
-        let outside = Outside::start(&self.node_ports());
+        let outside = match &self.elsewhere[..] {
+            [] => Outside::start(&self.node_ports()),
+            elsewhere => Outside::start(elsewhere),
+        };
         let before = self.settle(&outside)?;
         something()?;
         self.settle(&outside)?;
@@ -212,7 +223,8 @@ impl<'a> Load<'a> {
     }
 }
 
-fn takes_connections(address: &SocketAddr) -> bool {
+/// Whether somebody takes connections there.
+pub fn takes_connections(address: &SocketAddr) -> bool {
     TcpStream::connect_timeout(address, CONNECTS_WITHIN).is_ok()
 }
 

@@ -7,6 +7,7 @@ pub mod api_server;
 pub mod folder;
 pub mod manifest;
 mod problems;
+pub mod surroundings;
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -20,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 pub use problems::Problems;
+pub use surroundings::Surroundings;
 
 /// How many messages a source may be ahead of its reader. An API server's hold one change of two or three pointers, so this
 /// is some ten kilobytes; it lets the reader take a burst in one go while it cannot grow without end.
@@ -90,6 +92,8 @@ pub struct SourceOptions {
     pub api_server: ApiServerFlags,
     /// What to do about a folder that is not there.
     pub if_missing: IfMissing,
+    /// Whether [`Source::surroundings`] is of interest.
+    pub with_surroundings: bool,
 }
 
 impl SourceOptions {
@@ -99,6 +103,7 @@ impl SourceOptions {
             node_name: node_name.into(),
             api_server: ApiServerFlags::default(),
             if_missing: IfMissing::default(),
+            with_surroundings: false,
         }
     }
 }
@@ -111,6 +116,8 @@ pub struct Source {
     pub changes: mpsc::Receiver<Vec<Change>>,
     /// What the source cannot use at the moment. It has been logged already.
     pub problems: watch::Receiver<Problems>,
+    /// What a node must know to announce addresses; nothing before all of it is known.
+    pub surroundings: watch::Receiver<Option<Arc<Surroundings>>>,
     /// The task that reads. Dropping it ends the source.
     pub task: SourceTask,
 }
@@ -207,17 +214,32 @@ pub async fn start(spec: &SourceSpec, options: SourceOptions) -> Result<Source, 
     }
 }
 
+/// Where a source's task puts what it finds.
+#[derive(Debug)]
+struct Outlets {
+    changes: mpsc::Sender<Vec<Change>>,
+    book: problems::ProblemBook,
+    surroundings: watch::Sender<Option<Arc<Surroundings>>>,
+}
+
 /// Puts a source's parts together around the task that sends.
-fn source_of<F>(run: impl FnOnce(mpsc::Sender<Vec<Change>>, problems::ProblemBook) -> F) -> Source
+fn source_of<F>(run: impl FnOnce(Outlets) -> F) -> Source
 where
     F: Future<Output = Infallible> + Send + 'static,
 {
     let (sender, changes) = mpsc::channel(CHANGES_AHEAD);
     let (book, problems) = problems::ProblemBook::new();
+    let (surrounding, surroundings) = watch::channel(None);
+    let outlets = Outlets {
+        changes: sender,
+        book,
+        surroundings: surrounding,
+    };
     Source {
         changes,
         problems,
-        task: SourceTask(tokio::spawn(run(sender, book))),
+        surroundings,
+        task: SourceTask(tokio::spawn(run(outlets))),
     }
 }
 

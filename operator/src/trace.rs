@@ -134,6 +134,7 @@ async fn collect(flags: &TraceFlags) -> anyhow::Result<View> {
         node_name: view.node_name().clone(),
         api_server: node.api_server.clone(),
         if_missing: IfMissing::Fail,
+        with_surroundings: false,
     };
     let mut source = source::start(&node.source, options).await?;
     let read = async {

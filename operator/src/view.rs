@@ -2,7 +2,9 @@
 //!
 //! Pure: the agent commits the result, `fairlead trace` walks it.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use fairlead_dataplane::compile::Compiler;
@@ -19,6 +21,9 @@ pub struct View {
     node_name: Arc<str>,
     cluster: Cluster,
     addresses: Vec<LocalAddress>,
+    /// Addresses that Services have from local providers.
+    announced: BTreeMap<ServiceName, BTreeSet<IpAddr>>,
+    is_announced_touched: bool,
     touched: Touched,
     compiled: Option<Compiled>,
 }
@@ -48,6 +53,8 @@ impl View {
             flags,
             cluster: Cluster::default(),
             addresses: Vec::new(),
+            announced: BTreeMap::new(),
+            is_announced_touched: false,
             touched: Touched::default(),
             compiled: None,
         }
@@ -70,9 +77,22 @@ impl View {
         }
     }
 
+    /// Takes in which addresses Services have from local providers: some node answers for each of them, and Services of type `NodePort` have
+    /// them nowhere else.
+    pub fn set_announced(&mut self, announced: BTreeMap<ServiceName, BTreeSet<IpAddr>>) {
+        if self.announced == announced {
+            return;
+        }
+        let before = std::mem::replace(&mut self.announced, announced);
+        let names = before.keys().chain(self.announced.keys());
+        let changed = names.filter(|name| before.get(*name) != self.announced.get(*name));
+        self.touched.services.extend(changed.cloned());
+        self.is_announced_touched = true;
+    }
+
     /// Whether something has changed since the last [`Self::refresh`].
     pub fn is_touched(&self) -> bool {
-        self.touched != Touched::default()
+        self.is_announced_touched || self.touched != Touched::default()
     }
 
     /// The cluster.
@@ -147,6 +167,7 @@ impl View {
         compiler.set_node_ips(config.node_port_addresses.clone(), config.primary_ips.clone());
         self.compiled = Some(Compiled { config, compiler });
         self.touched.service_cidrs = true;
+        self.is_announced_touched = true;
         self.touched.services = self.cluster.services().map(|service| service.name.clone()).collect();
         self.refresh_touched();
     }
@@ -163,6 +184,9 @@ impl View {
             }
             compiler.set_service_cidrs(&cidrs);
         }
+        if std::mem::take(&mut self.is_announced_touched) {
+            compiler.set_announced(self.announced.values().flatten().copied().collect());
+        }
         let here = Here {
             node: &self.node_name,
             zone: config.zone.as_deref(),
@@ -170,7 +194,8 @@ impl View {
         for name in &touched.services {
             match self.cluster.service(name) {
                 Some(service) => {
-                    compiler.set_service(service, |port, family| choose(&self.cluster, name, port, family, here));
+                    let service = with_announced(service, self.announced.get(name));
+                    compiler.set_service(&service, |port, family| choose(&self.cluster, name, port, family, here));
                 }
                 None => compiler.remove_service(name),
             }
@@ -195,6 +220,25 @@ impl View {
             },
         )
     }
+}
+
+/// The Service with what it has from a local provider, where its own status does not say so: it is of type `NodePort`, or nobody has
+/// written its status yet.
+fn with_announced<'a>(service: &'a Service, announced: Option<&BTreeSet<IpAddr>>) -> Cow<'a, Service> {
+    let is_reachable = service.ports.iter().any(|port| port.node_port.is_some());
+    let known = |address: &IpAddr| service.load_balancer_ips.contains(address);
+    let missing: Vec<_> = announced
+        .into_iter()
+        .flatten()
+        .filter(|address| is_reachable && !known(address))
+        .copied()
+        .collect();
+    if missing.is_empty() {
+        return Cow::Borrowed(service);
+    }
+    let mut service = service.clone();
+    service.load_balancer_ips.extend(missing);
+    Cow::Owned(service)
 }
 
 fn choose(cluster: &Cluster, name: &ServiceName, port: &ServicePort, family: Family, here: Here<'_>) -> Selection {

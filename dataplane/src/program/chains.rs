@@ -27,7 +27,16 @@ pub(super) fn base_chains() -> [(&'static str, Chain); 8] {
     [
         (
             "filter_prerouting",
-            base(Filter, Prerouting, BEFORE_DNAT, vec![for_new("source_ranges")]),
+            base(
+                Filter,
+                Prerouting,
+                BEFORE_DNAT,
+                [
+                    vec![for_new("source_ranges")],
+                    Family::ALL.map(not_for_the_kernel).into(),
+                ]
+                .concat(),
+            ),
         ),
         (
             "filter_output_early",
@@ -72,6 +81,15 @@ pub(super) fn base_chains() -> [(&'static str, Chain); 8] {
             ),
         ),
     ]
+}
+
+/// No interface has an announced address, so the kernel would forward questions about it, although its owner has answered.
+fn not_for_the_kernel(family: Family) -> Rule {
+    Rule(vec![
+        Statement::Icmp(family),
+        is_in(vec![Field::Daddr(family), Field::IcmpKind], "announced", family),
+        Statement::Verdict(Verdict::Drop),
+    ])
 }
 
 pub(super) fn regular_chains(options: &Options) -> Vec<(Name, Vec<Rule>)> {

@@ -61,6 +61,7 @@ pub fn set_spec(name: &str) -> Option<SetSpec> {
             Fields(endpoint),
             Holds::Keys,
         ),
+        "announced" => (fields!(family, address, InetService), Nothing, Holds::Keys),
         "pods" | "service_cidrs" => (fields!(family, address), Nothing, Holds::Ranges),
         "node_ips" | "cluster_ips" => (fields!(family, address), Nothing, Holds::Keys),
         "hairpin" => (fields!(family, address, address), Nothing, Holds::Keys),
@@ -77,7 +78,8 @@ pub fn set_spec(name: &str) -> Option<SetSpec> {
 }
 
 /// Names of the sets and maps that always exist, without the family's digit.
-const SETS: [&str; 20] = [
+const SETS: [&str; 21] = [
+    "announced",
     "services",
     "shortcuts",
     "local_services",

@@ -18,6 +18,8 @@ pub struct Rule(pub Vec<Statement>);
 pub enum Statement {
     /// `meta l4proto tcp`
     L4Proto(Protocol),
+    /// `meta l4proto icmp` or `meta l4proto ipv6-icmp`
+    Icmp(Family),
     /// `iifname "cni0"` or `iifname "veth*"`
     IifName(InterfacePattern),
     /// `fib saddr type local`
@@ -117,6 +119,8 @@ pub enum Field {
     L4Proto,
     /// `th dport`
     Dport,
+    /// `th sport` of an ICMP message: the type, and behind it the code.
+    IcmpKind,
     /// `ct original ip daddr`, `ct original ip6 daddr`: where the connection went before DNAT.
     OriginalDaddr(Family),
     /// `ct original proto-dst`. Never part of a concatenation: nft 1.0.6 aborts when it lists one.
@@ -132,7 +136,7 @@ impl Field {
             Self::Saddr(Family::V4) | Self::Daddr(Family::V4) | Self::OriginalDaddr(Family::V4) => FieldType::Ipv4Addr,
             Self::Saddr(Family::V6) | Self::Daddr(Family::V6) | Self::OriginalDaddr(Family::V6) => FieldType::Ipv6Addr,
             Self::L4Proto => FieldType::InetProto,
-            Self::Dport | Self::OriginalDport => FieldType::InetService,
+            Self::Dport | Self::IcmpKind | Self::OriginalDport => FieldType::InetService,
             Self::RandomSlot(_) => FieldType::Slot,
         }
     }
@@ -141,7 +145,7 @@ impl Field {
     pub const fn family(self) -> Option<Family> {
         match self {
             Self::Saddr(family) | Self::Daddr(family) | Self::OriginalDaddr(family) => Some(family),
-            Self::L4Proto | Self::Dport | Self::OriginalDport | Self::RandomSlot(_) => None,
+            Self::L4Proto | Self::Dport | Self::IcmpKind | Self::OriginalDport | Self::RandomSlot(_) => None,
         }
     }
 }

@@ -214,6 +214,8 @@ impl fmt::Display for Statement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::L4Proto(protocol) => write!(f, "meta l4proto {protocol}"),
+            Self::Icmp(Family::V4) => f.write_str("meta l4proto icmp"),
+            Self::Icmp(Family::V6) => f.write_str("meta l4proto ipv6-icmp"),
             Self::IifName(InterfacePattern::Exact(name)) => write!(f, "iifname \"{name}\""),
             Self::IifName(InterfacePattern::Prefix(prefix)) => write!(f, "iifname \"{prefix}*\""),
             Self::SaddrIsLocal => f.write_str("fib saddr type local"),
@@ -272,6 +274,7 @@ impl fmt::Display for Field {
             Self::Daddr(family) => write!(f, "{} daddr", family_keyword(*family)),
             Self::L4Proto => f.write_str("meta l4proto"),
             Self::Dport => f.write_str("th dport"),
+            Self::IcmpKind => f.write_str("th sport"),
             Self::OriginalDaddr(family) => write!(f, "ct original {} daddr", family_keyword(*family)),
             Self::OriginalDport => f.write_str("ct original proto-dst"),
             Self::RandomSlot(count) => write!(f, "numgen random mod {count}"),

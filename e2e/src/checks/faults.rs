@@ -108,7 +108,7 @@ pub(super) fn drain(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
         .next_back()
         .context("the cluster has no nodes")?
         .name;
-    let (counts, took) = measure(cluster, "drain", || {
+    let measured = measure(cluster, "drain", || {
         cluster
             .kubectl([
                 "drain",
@@ -120,8 +120,10 @@ pub(super) fn drain(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
             .within(LIMIT)
             .run()
             .map(drop)
-    })?;
+    });
+    // Whatever came of it, the next test wants all nodes.
     cluster.kubectl(["uncordon", &node]).run()?;
+    let (counts, took) = measured?;
     ensure!(counts.failed_new() == 0, "new connections failed: {counts}");
     Ok(vec![format!(
         "{}; {counts} (connections to the pods that ended are closed by them)",

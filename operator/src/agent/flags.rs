@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use fairlead_dataplane::netlink::Ownership;
 use serde_json::{Value, json};
 
+use super::announce::flags::AnnounceFlags;
 use super::server::ServerFlags;
 use super::sysctl::ConntrackFlags;
 use crate::go_duration::GoDuration;
@@ -40,6 +41,9 @@ pub struct AgentFlags {
         default_values = ["127.0.0.1:10256", "[::1]:10256", "127.0.0.1:10249", "[::1]:10249"],
     )]
     pub kube_proxy_healthz_address: Vec<SocketAddr>,
+    /// How addresses of local providers are announced.
+    #[command(flatten)]
+    pub announce: AnnounceFlags,
     /// Write the rules once and end; they stay in place.
     #[arg(long)]
     pub once: bool,

@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 
 use self::kube_proxy::KubeProxy;
 use self::own::Own;
+use super::announce::metrics::AnnounceMetrics;
 use super::health::Probe;
 use crate::process_metrics::Process;
 
@@ -72,6 +73,7 @@ struct Inner {
     registry: Registry,
     kube_proxy: KubeProxy,
     own: Own,
+    announce: AnnounceMetrics,
 }
 
 impl Default for Metrics {
@@ -89,14 +91,21 @@ impl Metrics {
         let mut registry = Registry::default();
         let kube_proxy = KubeProxy::register(&mut registry);
         let own = Own::register(&mut registry);
+        let announce = AnnounceMetrics::register(&mut registry);
         registry.register_collector(Box::new(Process));
         Self {
             inner: Arc::new(Inner {
                 registry,
                 kube_proxy,
                 own,
+                announce,
             }),
         }
+    }
+
+    /// Those of announcing.
+    pub fn announce(&self) -> &AnnounceMetrics {
+        &self.inner.announce
     }
 
     /// Everything in Prometheus' text format.

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinSet, block_in_place};
 use tokio::time::sleep_until;
 
+use super::announce::{Announcing, Happening};
 use super::conntrack::CleanUp;
 use super::flags::AgentFlags;
 use super::health::{Clock, Health, Obstacle, SharedHealth};
@@ -48,6 +49,8 @@ const HEAL_INTERVAL: Duration = Duration::from_millis(200);
 const FULL_SYNC: Duration = Duration::from_hours(1);
 /// How long a Node without pod CIDRs is waited for, as kube-proxy does.
 const POD_CIDR_DEADLINE: Duration = Duration::from_mins(5);
+/// Rules that could not be written for longer than about twice this make the node unfit for addresses that others could have.
+const TOLERATED_FAILURE: Duration = Duration::from_millis(500);
 /// Endpoint trigger times kept for the metric until the next transaction.
 const MAX_TRIGGERS: usize = 4096;
 
@@ -65,6 +68,9 @@ pub async fn run(flags: AgentFlags) -> anyhow::Result<()> {
         }
     }
     tracing::info!("ending; the rules stay in place");
+    if let Some(announcing) = agent.announcing.take() {
+        announcing.leave().await;
+    }
     Ok(())
 }
 
@@ -91,6 +97,8 @@ struct Agent {
     tally: Tally,
     checks: HealthCheckServers,
     recorder: Option<Recorder>,
+    /// Answers for addresses on the network; not with `--once`.
+    announcing: Option<Announcing>,
     clean_up: CleanUp,
     pending: Pending,
     /// When to act without being told to.
@@ -121,6 +129,14 @@ struct Retry {
     wait: Duration,
 }
 
+/// Waits for something about announced addresses; for ever where none are announced. Cancel-safe.
+async fn happens(announcing: &mut Option<Announcing>) -> Happening {
+    match announcing {
+        Some(announcing) => announcing.happens().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Waits for a foreign change of `nf_tables`; for ever while nobody listens. Cancel-safe: nothing is read before the wait ends.
 async fn foreign_activity(monitor: &mut Option<AsyncFd<Monitor>>) -> std::io::Result<Result<Activity, NetlinkError>> {
     let Some(monitor) = monitor else {
@@ -143,19 +159,20 @@ impl Agent {
             node_name: view.node_name().clone(),
             api_server: flags.node.api_server.clone(),
             if_missing: if flags.once { IfMissing::Fail } else { IfMissing::Wait },
+            with_surroundings: !flags.once,
         };
-        let recorder = match flags.node.source {
-            SourceSpec::Kube => Some(recorder(
-                source::api_server::client(&options.api_server).await?,
-                view.node_name(),
-            )),
+        let client = match flags.node.source {
+            SourceSpec::Kube => Some(source::api_server::client(&options.api_server).await?),
             SourceSpec::Dir(_) => None,
         };
+        let recorder = client.clone().map(|client| recorder(client, view.node_name()));
         let source = source::start(&flags.node.source, options).await?;
         let dataplane = Dataplane::open(flags.table.into()).context("cannot reach nf_tables")?;
         let address_monitor = AddressMonitor::open().context("cannot listen for changes of addresses")?;
         let health = SharedHealth::new(Health::new(flags.sync_period.0), Clock::start());
         let metrics = Metrics::new();
+        let announcing = (!flags.once)
+            .then(|| Announcing::start(&flags.announce, view.node_name(), client, metrics.announce().clone()));
         let mut agent = Self {
             view,
             source,
@@ -169,6 +186,7 @@ impl Agent {
             metrics,
             tally: Tally::default(),
             recorder,
+            announcing,
             clean_up: CleanUp::default(),
             pending: Pending::default(),
             next_full_sync: Instant::now() + FULL_SYNC,
@@ -245,11 +263,39 @@ impl Agent {
                 self.metrics.source_problems(problems.current.len());
                 self.health.set_obstacle(Obstacle::Source, problems.trouble());
             }
+            Ok(()) = self.source.surroundings.changed() => {
+                let surroundings = self.source.surroundings.borrow_and_update().clone();
+                if let Some((surroundings, announcing)) = surroundings.zip(self.announcing.as_mut()) {
+                    self.view.set_announced(announcing.set_surroundings(surroundings).clone());
+                }
+            }
+            happening = happens(&mut self.announcing) => {
+                if let Some(announcing) = &mut self.announcing {
+                    announcing.take(happening);
+                }
+            }
             () = self.clean_up.finished() => {}
             Some(_) = self.events.join_next() => {}
             () = sleep_until(next.into()) => self.timer_fired(),
         }
-        self.sync().await
+        let turn = self.sync().await?;
+        self.announce();
+        Ok(turn)
+    }
+
+    /// Announces what the kernel has rules for.
+    fn announce(&mut self) {
+        let Some(announcing) = &mut self.announcing else { return };
+        // Until everything is known, what the last process left goes on.
+        if self.view.compiler().is_none() || self.source.surroundings.borrow().is_none() {
+            return;
+        }
+        let is_failing = self.retry.is_some_and(|retry| retry.wait > TOLERATED_FAILURE);
+        let (view, tally) = (&self.view, &self.tally);
+        announcing.follow(!is_failing, |name| {
+            let service = view.cluster().service(name)?;
+            tally.backing(name, service)
+        });
     }
 
     fn absorb(&mut self, changes: impl Iterator<Item = Change>) {
@@ -391,6 +437,9 @@ impl Agent {
     }
 
     fn count(&mut self, touched: &BTreeSet<ServiceName>) {
+        if let Some(announcing) = &mut self.announcing {
+            announcing.touched(touched);
+        }
         for name in touched {
             let service = self.view.cluster().service(name).map(AsRef::as_ref);
             let select = |port: &_, family| match service {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use fairlead_model::{Family, Protocol, Selection, Service, ServiceName, ServicePort, TrafficPolicy};
 
+use super::announce::plan::Backing;
 use super::health_check_node_port::HealthCheck;
 use super::metrics::{Metrics, PolicySide};
 
@@ -19,6 +20,8 @@ pub struct Tally {
 struct Facts {
     figures: [Figures; 2],
     has_udp: bool,
+    has_endpoint: bool,
+    has_local_ready: bool,
 }
 
 /// Figures of one family.
@@ -68,6 +71,7 @@ impl Tally {
                 facts.has_udp |= port.protocol == Protocol::Udp;
                 let selection = select(port, family);
                 let locals = selection.candidates.iter().filter(|c| c.is_ready && c.backend.is_local);
+                facts.has_endpoint |= selection.cluster().next().is_some();
                 local_ready.extend(locals.map(|candidate| candidate.backend.address));
                 figures.ports += 1;
                 figures.endpoints += selection.candidates.len();
@@ -83,6 +87,7 @@ impl Tally {
             // A pod with an address of each family is one endpoint.
             local_ready_endpoints = local_ready_endpoints.max(local_ready.len());
         }
+        facts.has_local_ready = local_ready_endpoints > 0;
         if let Some(port) = service.health_check_node_port {
             let check = HealthCheck {
                 port,
@@ -91,6 +96,16 @@ impl Tally {
             self.health_checks.insert(service.name.clone(), check);
         }
         facts
+    }
+
+    /// What is behind a Service that was set; `None` if it was not.
+    pub fn backing(&self, name: &ServiceName, service: &Service) -> Option<Backing> {
+        let facts = self.services.get(name)?;
+        Some(Backing {
+            is_local: service.external_policy == TrafficPolicy::Local,
+            has_endpoint: facts.has_endpoint,
+            has_local_endpoint: facts.has_local_ready,
+        })
     }
 
     /// What the health check node ports must tell.

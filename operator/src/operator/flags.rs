@@ -1,7 +1,6 @@
 //! The flags of `fairlead operator`.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +9,13 @@ use clap::Args;
 use super::lease::{Timing, TimingError};
 use crate::go_duration::GoDuration;
 use crate::http::BindAddress;
+use crate::pod;
 use crate::source::ApiServerFlags;
 
 /// The port of `--metrics-bind-address` where it names none.
 const METRICS_PORT: u16 = 8080;
 /// The port of `--probe-bind-address` where it names none.
 const PROBE_PORT: u16 = 8081;
-/// Where a pod finds the name of its namespace.
-const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 /// Everything that configures an operator.
 #[derive(Debug, Clone, Args)]
@@ -44,6 +42,10 @@ pub struct OperatorFlags {
         value_parser = |text: &str| BindAddress::parse(text, PROBE_PORT),
     )]
     pub probe_bind_address: BindAddress,
+    /// Name of the Secret, in the namespace of the lease, with the key that nodes sign their heartbeats with; the operator makes
+    /// it where it is missing. Empty: it makes none
+    #[arg(long, value_name = "NAME", default_value = "fairlead-heartbeat")]
+    pub heartbeat_secret: String,
 }
 
 fn everywhere(port: u16) -> BindAddress {
@@ -82,15 +84,7 @@ impl ElectionFlags {
 
     /// Where the lease is.
     pub fn namespace(&self) -> String {
-        let own = || {
-            let text = std::fs::read_to_string(Path::new(NAMESPACE_FILE)).ok()?;
-            Some(text.trim().to_owned()).filter(|name| !name.is_empty())
-        };
-        self.leader_elect_resource_namespace
-            .clone()
-            .filter(|name| !name.is_empty())
-            .or_else(own)
-            .unwrap_or_else(|| "default".to_owned())
+        pod::namespace(self.leader_elect_resource_namespace.as_deref())
     }
 
     /// A name that no other process has, so that a lease that bears it was written by this one.

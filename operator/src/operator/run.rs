@@ -14,7 +14,7 @@ use super::lease::run::Standing;
 use super::lease::store::Store;
 use super::metrics::Metrics;
 use super::server::{metrics_router, probe_router};
-use super::{controller, lease};
+use super::{controller, heartbeat_key, lease};
 use crate::http::{self, OnBindFailure};
 use crate::source::api_server;
 
@@ -62,9 +62,17 @@ pub async fn run(flags: OperatorFlags) -> anyhow::Result<()> {
     let store = Store::new(client, &namespace, identity.clone(), timing);
     let election = Election::new(identity.clone(), timing);
     let figures = Arc::new(figures);
+    let heartbeat_secret = flags.heartbeat_secret;
     let work = |claims| {
         let board = Board::new(figures.clone());
-        controller::run::run(work_client.clone(), identity.clone(), claims, board)
+        let controlled = controller::run::run(work_client.clone(), identity.clone(), claims, board);
+        let key = heartbeat_key::keep(work_client.clone(), namespace.clone(), heartbeat_secret.clone());
+        async move {
+            tokio::select! {
+                result = controlled => result,
+                never = key => match never {},
+            }
+        }
     };
     let elected = lease::run::run(store, election, &standing, stop, work);
     tokio::select! {

@@ -32,9 +32,13 @@ impl Stage {
                 let change = match object.clone() {
                     Object::Service(manifest) => Change::Service(manifest.name, manifest.service),
                     Object::EndpointSlice(name, slice) => Change::EndpointSlice(name, slice),
-                    Object::Node(own) if *own.name == node.name => Change::Node(Some(own)),
+                    Object::Node(own, _) if *own.name == node.name => Change::Node(Some(own)),
                     Object::ServiceCidr(cidr) => Change::ServiceCidr(cidr.name.clone(), Some(cidr)),
-                    Object::Node(_) | Object::Endpoints(..) => continue,
+                    Object::Node(..)
+                    | Object::Endpoints(..)
+                    | Object::Provider(_)
+                    | Object::Pool(_)
+                    | Object::LoadBalancer(_) => continue,
                 };
                 cluster.apply(change);
             }

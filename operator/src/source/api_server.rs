@@ -7,6 +7,7 @@
 mod connect;
 mod follow;
 mod known;
+mod surroundings;
 mod watched;
 
 use std::convert::Infallible;
@@ -17,7 +18,7 @@ use kube::runtime::watcher::Config;
 use tokio::sync::mpsc;
 
 use super::problems::ProblemBook;
-use super::{ApiServerFlags, Source, SourceError, SourceOptions, source_of};
+use super::{ApiServerFlags, Outlets, Source, SourceError, SourceOptions, source_of};
 use follow::{Server, follow};
 use watched::{EndpointSlices, OwnNode, ServiceCidrs, Services};
 
@@ -28,9 +29,21 @@ const PAGE_SIZE: u32 = 500;
 pub async fn start(options: SourceOptions) -> Result<Source, SourceError> {
     let (client, url) = connect::connect(&options.api_server).await?;
     tracing::info!(url, node = &*options.node_name, "watching the API server");
+    let for_surroundings = options.with_surroundings.then(|| client.clone());
     let server = Arc::new(Server::new(client, url));
-    Ok(source_of(|changes, book| {
-        watch(server, options.node_name, changes, book)
+    Ok(source_of(|outlets| async move {
+        let Outlets {
+            changes,
+            book,
+            surroundings,
+        } = outlets;
+        let surrounding = async {
+            if let Some(client) = for_surroundings {
+                surroundings::follow(client, surroundings).await;
+            }
+        };
+        let watched = watch(server, options.node_name, changes, book);
+        tokio::join!(watched, surrounding).0
     }))
 }
 

@@ -21,12 +21,11 @@ use std::time::Duration;
 
 use fairlead_model::{Change, Kind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::problems::ProblemBook;
-use super::{IfMissing, Source, SourceError, SourceOptions, send, source_of};
+use super::{IfMissing, Outlets, Source, SourceError, SourceOptions, send, source_of};
 use files::{Files, Scope};
 use merge::State;
 use pending::Pending;
@@ -65,18 +64,10 @@ pub fn start(folder: PathBuf, options: SourceOptions, pace: Pace) -> Result<Sour
     {
         return Err(SourceError::Folder { path: folder, source });
     }
-    Ok(source_of(|sender, book| {
-        follow(folder, options.node_name, pace, sender, book)
-    }))
+    Ok(source_of(|outlets| follow(folder, options.node_name, pace, outlets)))
 }
 
-async fn follow(
-    folder: PathBuf,
-    node_name: Arc<str>,
-    pace: Pace,
-    sender: mpsc::Sender<Vec<Change>>,
-    book: ProblemBook,
-) -> Infallible {
+async fn follow(folder: PathBuf, node_name: Arc<str>, pace: Pace, outlets: Outlets) -> Infallible {
     let bell = Arc::new(Bell::default());
     let mut reader = Reader {
         files: Files::new(folder.clone()),
@@ -106,9 +97,18 @@ async fn follow(
         };
         let mut changes = Vec::new();
         if let Some((state, problems)) = look.news {
-            book.replace(&problems);
+            outlets.book.replace(&problems);
             changes = state.changes_since(&known);
             known = state;
+        }
+        if look.is_readable {
+            outlets.surroundings.send_if_modified(|shown| {
+                let is_new = shown.as_deref() != Some(known.surroundings());
+                if is_new {
+                    *shown = Some(Arc::new(known.surroundings().clone()));
+                }
+                is_new
+            });
         }
         if look.is_readable && !is_complete {
             is_complete = true;
@@ -116,7 +116,7 @@ async fn follow(
             changes.extend(kinds.map(Change::InitialListComplete));
         }
         if !changes.is_empty() {
-            send(&sender, changes).await;
+            send(&outlets.changes, changes).await;
         }
         scope = bell
             .next(pace, if look.is_readable { pace.poll } else { pace.absent })

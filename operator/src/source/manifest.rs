@@ -13,10 +13,13 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use fairlead_crds::{AddressPool, LoadBalancer, LoadBalancerProvider};
 use fairlead_model::{EndpointSlice, Node, Service, ServiceCidr, ServiceName, SliceName};
+use kube::ResourceExt;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::surroundings::{Member, key_of};
 pub use locate::Position;
 
 /// An object of a manifest that means something to a proxy.
@@ -28,10 +31,16 @@ pub enum Object {
     EndpointSlice(SliceName, Option<Arc<EndpointSlice>>),
     /// A v1 Endpoints object as the slices that mirror it.
     Endpoints(ServiceName, Vec<Arc<EndpointSlice>>),
-    /// A v1 Node.
-    Node(Node),
+    /// A v1 Node, as a proxy and as announcing need it.
+    Node(Node, Arc<Member>),
     /// A networking.k8s.io/v1 `ServiceCIDR`.
     ServiceCidr(ServiceCidr),
+    /// A `LoadBalancerProvider`.
+    Provider(Arc<LoadBalancerProvider>),
+    /// An `AddressPool`.
+    Pool(Arc<AddressPool>),
+    /// A `LoadBalancer`.
+    LoadBalancer(Arc<LoadBalancer>),
 }
 
 /// A Service of a manifest.
@@ -54,8 +63,11 @@ impl Object {
             Self::Service(service) => format!("Service {}", service.name),
             Self::EndpointSlice(name, _) => format!("EndpointSlice {}/{}", name.namespace, name.name),
             Self::Endpoints(name, _) => format!("Endpoints {name}"),
-            Self::Node(node) => format!("Node {}", node.name),
+            Self::Node(node, _) => format!("Node {}", node.name),
             Self::ServiceCidr(object) => format!("ServiceCIDR {}", object.name),
+            Self::Provider(object) => format!("LoadBalancerProvider {}", object.name_any()),
+            Self::Pool(object) => format!("AddressPool {}", object.name_any()),
+            Self::LoadBalancer(object) => format!("LoadBalancer {}", key_of(object)),
         }
     }
 }

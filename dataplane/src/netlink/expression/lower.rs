@@ -136,6 +136,10 @@ impl Lowering {
                 self.load(Source::L4Proto);
                 self.compare(true, &[protocol.number()]);
             }
+            Statement::Icmp(family) => {
+                self.load(Source::L4Proto);
+                self.compare(true, &[icmp(*family)]);
+            }
             Statement::IifName(pattern) => {
                 self.load(Source::IifName);
                 match pattern {
@@ -189,6 +193,14 @@ pub(in crate::netlink) const fn nfproto(family: Family) -> u8 {
     }
 }
 
+/// The protocol number of ICMP.
+pub(super) const fn icmp(family: Family) -> u8 {
+    match family {
+        Family::V4 => 1,
+        Family::V6 => 58,
+    }
+}
+
 /// How many registers a field fills.
 fn registers(kind: FieldType) -> u8 {
     u8::try_from(kind.padded_width() / 4).expect("a field has at most 16 bytes")
@@ -204,6 +216,7 @@ pub(super) const fn source(field: Field) -> Source {
         Field::Daddr(Family::V6) => Source::Payload(Network, 24, 16),
         Field::L4Proto => Source::L4Proto,
         Field::Dport => Source::Payload(Transport, 2, 2),
+        Field::IcmpKind => Source::Payload(Transport, 0, 2),
         Field::OriginalDaddr(family) => Source::CtOriginal(CtOriginal::Daddr(family)),
         Field::OriginalDport => Source::CtOriginal(CtOriginal::Dport),
         Field::RandomSlot(count) => Source::Random(count),

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use fairlead_model::{Family, Protocol};
 
-use super::lower::{lower, source};
+use super::lower::{icmp, lower, source};
 use super::{CtOriginal, Expression, Gives, Immediate, PayloadBase, Source};
 use crate::netlink::uapi::expression::CT_STATE_NEW;
 use crate::table::{Field, InterfacePattern, Name, Rule, Statement};
@@ -106,7 +106,10 @@ impl Raising {
         let mask = self.mask.take();
         Some(match loaded {
             Source::L4Proto => match value.as_bytes() {
-                [number] => Statement::L4Proto(Protocol::from_number(*number)?),
+                [number] => match Family::ALL.into_iter().find(|family| icmp(*family) == *number) {
+                    Some(family) => Statement::Icmp(family),
+                    None => Statement::L4Proto(Protocol::from_number(*number)?),
+                },
                 _ => return None,
             },
             Source::IifName => Statement::IifName(interface(value.as_bytes())?),
@@ -145,6 +148,7 @@ fn field(loaded: Source) -> Option<Field> {
         Field::Daddr(Family::V6),
         Field::L4Proto,
         Field::Dport,
+        Field::IcmpKind,
     ];
     match loaded {
         Source::CtOriginal(CtOriginal::Daddr(family)) => Some(Field::OriginalDaddr(family)),

@@ -34,6 +34,15 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end }}
 {{- end -}}
 
+{{/* A map of labels as the flag --agent-nodes takes it. */}}
+{{- define "fairlead.nodeLabels" -}}
+{{- $pairs := list -}}
+{{- range $label, $value := . -}}
+{{- $pairs = append $pairs (printf "%s=%s" $label $value) -}}
+{{- end -}}
+{{- join "," $pairs -}}
+{{- end -}}
+
 {{- define "fairlead.image" -}}
 {{- if .Values.image.digest -}}
 {{ .Values.image.repository }}@{{ .Values.image.digest }}

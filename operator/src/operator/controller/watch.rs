@@ -1,19 +1,19 @@
 //! What the API server tells: five kinds, each listed and then watched.
 
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::pin::pin;
 
 use fairlead_crds::{AddressPool, LoadBalancer, LoadBalancerProvider};
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Namespace, Service};
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, watcher};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::runtime::watcher;
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::chain::Chain;
+use crate::watch;
+pub use crate::watch::Change;
 
 /// Messages that may wait to be read.
 const AHEAD: usize = 1024;
@@ -31,17 +31,6 @@ pub enum Told {
     Pool(Change<AddressPool>),
     /// A load balancer.
     LoadBalancer(Change<LoadBalancer>),
-}
-
-/// What became of objects of a kind.
-#[derive(Debug, Clone)]
-pub enum Change<K> {
-    /// All that there are.
-    All(Vec<Arc<K>>),
-    /// It is there, or has changed.
-    Is(Arc<K>),
-    /// It is gone.
-    Gone(Arc<K>),
 }
 
 /// Follows all kinds until the tasks are dropped. A kind that cannot be listed is tried again, and said once.
@@ -66,59 +55,17 @@ where
 {
     let api: Api<K> = Api::all(client.clone());
     async move {
-        let kind = K::kind(&());
-        let mut changes = std::pin::pin!(changes(
-            watcher(api, watcher::Config::default()).default_backoff(),
-            &kind
-        ));
+        let is_ours = K::group(&()) == fairlead_crds::GROUP;
+        let hint = if is_ours {
+            "; is the chart fairlead-crds installed?"
+        } else {
+            ""
+        };
+        let mut changes = pin!(watch::follow(api, watcher::Config::default(), hint));
         while let Some(change) = changes.next().await {
             if sender.send(told(change)).await.is_err() {
                 return;
             }
         }
     }
-}
-
-/// Lists become one message each, and troubles are logged: the first, and its end.
-fn changes<K: ResourceExt + 'static>(
-    events: impl Stream<Item = watcher::Result<watcher::Event<K>>>,
-    kind: &str,
-) -> impl Stream<Item = Change<K>> {
-    let mut list = Vec::new();
-    let mut is_troubled = false;
-    events.filter_map(move |event| {
-        let change = match event {
-            Err(error) => {
-                if !is_troubled {
-                    let hint = if kind == "Service" || kind == "Namespace" {
-                        ""
-                    } else {
-                        "; is the chart fairlead-crds installed?"
-                    };
-                    tracing::warn!(kind, error = %Chain(&error), "cannot watch, trying again{hint}");
-                }
-                is_troubled = true;
-                None
-            }
-            Ok(event) => {
-                if std::mem::take(&mut is_troubled) {
-                    tracing::info!(kind, "watching again");
-                }
-                match event {
-                    watcher::Event::Init => {
-                        list.clear();
-                        None
-                    }
-                    watcher::Event::InitApply(object) => {
-                        list.push(Arc::new(object));
-                        None
-                    }
-                    watcher::Event::InitDone => Some(Change::All(std::mem::take(&mut list))),
-                    watcher::Event::Apply(object) => Some(Change::Is(Arc::new(object))),
-                    watcher::Event::Delete(object) => Some(Change::Gone(Arc::new(object))),
-                }
-            }
-        };
-        std::future::ready(change)
-    })
 }

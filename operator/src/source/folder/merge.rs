@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use fairlead_model::{Change, EndpointSlice, Node, Service, ServiceCidr, ServiceName, SliceName};
 
+use kube::ResourceExt;
+
 use crate::source::manifest::Object;
+use crate::source::surroundings::{Surroundings, key_of};
 
 /// What a folder says.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -15,6 +18,7 @@ pub(super) struct State {
     slices: BTreeMap<SliceName, Arc<EndpointSlice>>,
     node: Option<Node>,
     service_cidrs: BTreeMap<Arc<str>, ServiceCidr>,
+    surroundings: Surroundings,
 }
 
 /// Something in the files that has no effect as it stands.
@@ -56,7 +60,7 @@ impl Remark {
 }
 
 /// Puts the objects of all files together. Files come in the order of their names; where an object comes twice, the
-/// first one counts. Other Nodes than the own are left out.
+/// first one counts.
 pub(super) fn merge<'a>(
     files: impl Iterator<Item = (&'a Arc<str>, &'a [Object])>,
     node_name: &str,
@@ -73,9 +77,11 @@ pub(super) fn merge<'a>(
             Object::Service(service) => Key::Service(&service.name),
             Object::EndpointSlice(name, _) => Key::EndpointSlice(name),
             Object::Endpoints(name, _) => Key::Endpoints(name),
-            Object::Node(node) if *node.name != *node_name => continue,
-            Object::Node(_) => Key::Node,
+            Object::Node(node, _) => Key::Node(&node.name),
             Object::ServiceCidr(cidr) => Key::ServiceCidr(&cidr.name),
+            Object::Provider(provider) => Key::Provider(provider.name_any()),
+            Object::Pool(pool) => Key::Pool(pool.name_any()),
+            Object::LoadBalancer(load_balancer) => Key::LoadBalancer(key_of(load_balancer)),
         };
         match seen.entry(key) {
             Entry::Vacant(entry) => {
@@ -112,7 +118,24 @@ pub(super) fn merge<'a>(
                 }
             }
             Object::Endpoints(name, slices) => mirrored.push((name, slices)),
-            Object::Node(node) => state.node = Some(node.clone()),
+            Object::Node(node, member) => {
+                if *node.name == *node_name {
+                    state.node = Some(node.clone());
+                }
+                let members = &mut state.surroundings.members;
+                members.insert(node.name.to_string(), Arc::clone(member));
+            }
+            Object::Provider(provider) => {
+                if provider.spec.local.is_some() {
+                    let providers = &mut state.surroundings.providers;
+                    providers.insert(provider.name_any(), Arc::clone(provider));
+                }
+            }
+            Object::Pool(pool) => drop(state.surroundings.pools.insert(pool.name_any(), Arc::clone(pool))),
+            Object::LoadBalancer(load_balancer) => {
+                let load_balancers = &mut state.surroundings.load_balancers;
+                load_balancers.insert(key_of(load_balancer), Arc::clone(load_balancer));
+            }
             Object::ServiceCidr(cidr) => {
                 state.service_cidrs.insert(Arc::clone(&cidr.name), cidr.clone());
             }
@@ -142,11 +165,19 @@ enum Key<'a> {
     Service(&'a ServiceName),
     EndpointSlice(&'a SliceName),
     Endpoints(&'a ServiceName),
-    Node,
+    Node(&'a Arc<str>),
     ServiceCidr(&'a Arc<str>),
+    Provider(String),
+    Pool(String),
+    LoadBalancer(ServiceName),
 }
 
 impl State {
+    /// What announcing needs to know.
+    pub(super) fn surroundings(&self) -> &Surroundings {
+        &self.surroundings
+    }
+
     /// The changes that lead from `before` to here.
     pub(super) fn changes_since(&self, before: &Self) -> Vec<Change> {
         let mut changes = Vec::new();

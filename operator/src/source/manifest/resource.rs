@@ -12,6 +12,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{Fault, Object, ServiceManifest};
+use crate::source::surroundings::Member;
+
+/// The API of Fairlead's own kinds.
+const OURS: &str = "fairlead.io/v1alpha1";
 
 /// How deep Lists may be nested. `kubectl` writes one level; the bound keeps the recursion finite.
 const MAX_LIST_DEPTH: usize = 4;
@@ -93,8 +97,10 @@ fn object_of(
     within: &str,
 ) -> Result<Option<Object>, Fault> {
     let is_namespaced = match (api_version, kind) {
-        ("v1", "Service" | "Endpoints") | ("discovery.k8s.io/v1", "EndpointSlice") => true,
-        ("v1", "Node") | ("networking.k8s.io/v1", "ServiceCIDR") => false,
+        ("v1", "Service" | "Endpoints") | ("discovery.k8s.io/v1", "EndpointSlice") | (OURS, "LoadBalancer") => true,
+        ("v1", "Node") | ("networking.k8s.io/v1", "ServiceCIDR") | (OURS, "LoadBalancerProvider" | "AddressPool") => {
+            false
+        }
         _ => {
             tracing::debug!(api_version, kind, "a proxy does not need objects of this kind");
             return Ok(None);
@@ -138,7 +144,14 @@ fn object_of(
                 slices.into_iter().map(Arc::new).collect(),
             )
         }
-        "Node" => Object::Node(typed.check(Node::from_resource(&typed.read::<core::Node>(value)?))?),
+        "Node" => {
+            let resource: core::Node = typed.read(value)?;
+            let member = Arc::new(Member::from(&resource));
+            Object::Node(typed.check(Node::from_resource(&resource))?, member)
+        }
+        "LoadBalancerProvider" => Object::Provider(Arc::new(typed.read(value)?)),
+        "AddressPool" => Object::Pool(Arc::new(typed.read(value)?)),
+        "LoadBalancer" => Object::LoadBalancer(Arc::new(typed.read(value)?)),
         _ => {
             let resource: networking::ServiceCIDR = typed.read(value)?;
             Object::ServiceCidr(typed.check(ServiceCidr::from_resource(&resource))?)

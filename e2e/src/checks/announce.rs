@@ -1,0 +1,181 @@
+//! Addresses in the nodes' own network, from outside: answered for by one node, moved, and taken over.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+
+use crate::checks::seconds;
+use crate::cluster::{Cluster, Node};
+use crate::load::{Load, takes_connections};
+use crate::program::{Program, wait_for};
+use crate::proxy;
+
+/// The namespace of the Service and its servers, and the name of everything else.
+const NAME: &str = "announce";
+const LIMIT: Duration = Duration::from_mins(1);
+const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+/// From the Service's creation until it answers outside, with kubectl's own time. The first nodes must find the key of heartbeats.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
+
+pub(super) fn run(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
+    proxy::wait_until_ready(cluster)?;
+    let mut load = Load::start(cluster, NAME)?;
+    let nodes = cluster.nodes()?;
+    let ranges = nodes.first().context("the cluster has no nodes")?.addresses.iter();
+    let ranges: Vec<_> = ranges.map(range_beside).collect();
+    cluster.apply(&json!({
+        "apiVersion": "fairlead.io/v1alpha1", "kind": "LoadBalancerProvider", "metadata": { "name": NAME },
+        "spec": { "loadBalancerClass": "fairlead.io/e2e-announce", "local": {} },
+    }))?;
+    cluster.apply(&json!({
+        "apiVersion": "fairlead.io/v1alpha1", "kind": "AddressPool", "metadata": { "name": NAME },
+        "spec": { "provider": NAME, "addresses": ranges, "reuseDelaySeconds": 0 },
+    }))?;
+    let began = Instant::now();
+    cluster.apply(&json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": { "name": "public", "namespace": NAME },
+        "spec": {
+            "type": "LoadBalancer", "loadBalancerClass": "fairlead.io/e2e-announce", "ipFamilyPolicy": "PreferDualStack",
+            "selector": { "app": "server" }, "ports": [{ "port": 80, "targetPort": 8080 }],
+        },
+    }))?;
+    let addresses = wait_for("addresses", LIMIT, || {
+        let addresses = addresses(&load_balancer(cluster)?);
+        Ok((addresses.len() == ranges.len()).then_some(addresses))
+    })?;
+    let sockets: Vec<_> = addresses.iter().map(|address| SocketAddr::new(*address, 80)).collect();
+    wait_for("the addresses to answer outside", LIMIT, || {
+        Ok(sockets.iter().all(takes_connections).then_some(()))
+    })?;
+    let answers = began.elapsed();
+    ensure!(
+        answers < ANSWERS_WITHIN,
+        "it took {} until it answered",
+        seconds(answers)
+    );
+    for address in &addresses {
+        ping_once(*address)?;
+    }
+    let mut lines = vec![format!(
+        "created → answers outside at {}: {}",
+        addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(" and "),
+        seconds(answers)
+    )];
+    load.ask_at(sockets);
+    lines.push(hand_over(cluster, &load, addresses[0])?);
+    lines.push(take_over(cluster, &load, &nodes, addresses[0])?);
+
+    cluster
+        .kubectl(["delete", "service", "public", "--namespace", NAME, "--timeout=60s"])
+        .run()?;
+    for kind in ["addresspool", "loadbalancerprovider"] {
+        cluster.kubectl(["delete", kind, NAME]).run()?;
+    }
+    load.end()?;
+    Ok(lines)
+}
+
+/// The owner is excluded: another node takes the address, and no new connection fails.
+fn hand_over(cluster: &Cluster, load: &Load<'_>, address: IpAddr) -> anyhow::Result<String> {
+    let owner = wait_for("an owner", LIMIT, || owner_of(cluster, address))?;
+    let mut heir = String::new();
+    let counts = load.during(|| {
+        cluster
+            .kubectl(["label", "node", &owner, &format!("{EXCLUDED}=")])
+            .run()?;
+        heir = wait_for("another owner", LIMIT, || {
+            Ok(owner_of(cluster, address)?.filter(|node| *node != owner))
+        })?;
+        Ok(())
+    })?;
+    cluster
+        .kubectl(["label", "node", &owner, &format!("{EXCLUDED}-")])
+        .run()?;
+    ensure!(counts.failed_new() == 0, "new connections failed: {counts}");
+    Ok(format!("{owner} excluded → {heir} answers: {counts}"))
+}
+
+/// The owner's agent is killed: another node takes the address over.
+fn take_over(cluster: &Cluster, load: &Load<'_>, nodes: &[Node], address: IpAddr) -> anyhow::Result<String> {
+    let owner = wait_for("an owner", LIMIT, || owner_of(cluster, address))?;
+    ensure!(nodes.iter().any(|node| node.name == owner), "{owner} is no node");
+    let before = epoch_of(&load_balancer(cluster)?, address);
+    let counts = load.during(|| {
+        cluster
+            .on_node(&owner, "pkill -KILL -f '^/fairlead agent'")
+            .run()
+            .context("no agent to kill")?;
+        wait_for("somebody to take it over", LIMIT, || {
+            let epoch = epoch_of(&load_balancer(cluster)?, address);
+            Ok((epoch > before).then_some(()))
+        })
+    })?;
+    proxy::wait_until_ready(cluster)?;
+    let heir = owner_of(cluster, address)?.unwrap_or_default();
+    Ok(format!("agent of {owner} killed → {heir} answers: {counts}"))
+}
+
+/// Sixteen addresses in the network of a node's address, far from those that nodes and clients have.
+fn range_beside(address: &IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, ..] = address.octets();
+            format!("{a}.{b}.240.16-{a}.{b}.240.31")
+        }
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::f0:10-{a:x}:{b:x}:{c:x}:{d:x}::f0:1f")
+        }
+    }
+}
+
+/// One ping has one answer.
+fn ping_once(address: IpAddr) -> anyhow::Result<()> {
+    let text = Program::new("ping")
+        .args(["-n", "-c", "1", "-W", "2", &address.to_string()])
+        .run()
+        .with_context(|| format!("{address} does not answer pings"))?;
+    ensure!(!text.contains("DUP"), "{address} answers a ping twice: {text}");
+    Ok(())
+}
+
+fn load_balancer(cluster: &Cluster) -> anyhow::Result<Value> {
+    let all = cluster.read(["loadbalancers", "--namespace", NAME])?;
+    Ok(crate::cluster::items(&all).next().cloned().unwrap_or_default())
+}
+
+fn addresses(load_balancer: &Value) -> Vec<IpAddr> {
+    let texts = load_balancer["status"]["addresses"].as_array().into_iter().flatten();
+    texts.filter_map(|text| text.as_str()?.parse().ok()).collect()
+}
+
+fn announcements(load_balancer: &Value) -> BTreeMap<IpAddr, (String, u64)> {
+    let entries = load_balancer["status"]["announcements"]
+        .as_object()
+        .into_iter()
+        .flatten();
+    let entries = entries.filter_map(|(address, by)| {
+        let by = (by["node"].as_str()?.to_owned(), by["epoch"].as_u64()?);
+        Some((address.parse().ok()?, by))
+    });
+    entries.collect()
+}
+
+/// The node that says that it answers for the address.
+fn owner_of(cluster: &Cluster, address: IpAddr) -> anyhow::Result<Option<String>> {
+    let by = announcements(&load_balancer(cluster)?).remove(&address);
+    Ok(by.map(|(node, _)| node))
+}
+
+fn epoch_of(load_balancer: &Value, address: IpAddr) -> u64 {
+    announcements(load_balancer)
+        .get(&address)
+        .map_or(0, |(_, epoch)| *epoch)
+}
