@@ -5,9 +5,11 @@
 //!   (I/O)              (whose, what)                         (pure)     (I/O)      (I/O)
 //! ```
 //!
-//! [`run`](mod@run) is the loop, `work` the steps of one key on their way, [`queue`] says which key is looked at when, [`reports`] what pools and providers came to.
+//! [`run`](mod@run) is the loop, [`decide`] what it decides, `work` the steps of one key on their way, [`queue`] says which key is
+//! looked at when, [`reports`] what pools and providers came to.
 
 pub mod conditions;
+pub mod decide;
 pub mod figures;
 pub mod local;
 pub mod notes;

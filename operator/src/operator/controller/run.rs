@@ -1,7 +1,6 @@
 //! The loop: what is told goes into the world, what is touched is decided and planned, and plans are carried out side by side.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -15,18 +14,16 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::decide::Decider;
 use super::figures::{Board, Figures};
-use super::local::{Case, Local, Verdict};
 use super::notes::{self, Note};
 use super::perform::Performer;
-use super::plan::{self, Complaint, Observed, Wanted};
+use super::plan::{self, Complaint, Wanted};
 use super::queue::{Outcome, Queue};
 use super::reports;
-use super::scope::{Scope, scope};
 use super::watch::{self, Told};
-use super::wish::{asked, wish};
 use super::work::{Done, Work, target};
-use super::world::{Touched, World};
+use super::world::Touched;
 use crate::operator::lease::Claims;
 
 /// Keys whose steps are carried out at a time.
@@ -48,9 +45,8 @@ pub async fn run(client: Client, identity: Arc<str>, claims: Claims, board: Boar
     let mut controller = Controller {
         told,
         tasks,
-        world: World::default(),
+        decider: Decider::default(),
         queue: Queue::default(),
-        local: Local::default(),
         is_restored: false,
         performer: Performer::new(client.clone()),
         client: client.clone(),
@@ -70,9 +66,8 @@ pub async fn run(client: Client, identity: Arc<str>, claims: Claims, board: Boar
 struct Controller {
     told: mpsc::Receiver<Told>,
     tasks: JoinSet<()>,
-    world: World,
+    decider: Decider,
     queue: Queue<ServiceName>,
-    local: Local,
     /// Whether the addresses that Services have are known to the allocator.
     is_restored: bool,
     performer: Performer,
@@ -112,7 +107,7 @@ impl Controller {
                 let Done { key, outcome, written } = done.context("a step ended in a defect")?;
                 // What was written is known before the watch tells it, so that it is not written again.
                 // But a Service that is gone by now stays gone: the last word about it was the watch's.
-                let is_service_gone = self.world.services.get(&key).is_none();
+                let is_service_gone = self.decider.world.services.get(&key).is_none();
                 for told in written {
                     if !(is_service_gone && matches!(told, Told::Service(_))) {
                         self.absorb(told);
@@ -129,13 +124,13 @@ impl Controller {
     }
 
     fn absorb(&mut self, told: Told) {
-        let keys = match self.world.absorb(told) {
+        let keys = match self.decider.world.absorb(told) {
             Touched::Keys(keys) => keys,
             Touched::Namespaces(namespaces) => namespaces
                 .iter()
-                .flat_map(|namespace| self.world.keys_in(namespace))
+                .flat_map(|namespace| self.decider.world.keys_in(namespace))
                 .collect(),
-            Touched::Everything => self.world.keys(),
+            Touched::Everything => self.decider.world.keys(),
         };
         for key in keys {
             self.queue.touch(key);
@@ -143,16 +138,17 @@ impl Controller {
     }
 
     fn work(&mut self) {
-        if !self.world.is_complete() {
+        if !self.decider.world.is_complete() {
             return;
         }
         let now = SystemTime::now();
-        self.local.set_pools(&self.world);
+        self.decider.set_pools();
         if !self.is_restored {
-            self.restore();
+            let count = self.decider.restore();
+            tracing::info!(services = count, "the addresses that Services have are known");
             self.is_restored = true;
         }
-        for key in self.local.expire(now) {
+        for key in self.decider.local.expire(now) {
             self.queue.touch(key);
         }
         loop {
@@ -177,9 +173,9 @@ impl Controller {
             None => self.report_at = Some(now + REPORT_PAUSE),
             Some(at) if at <= now => {
                 self.report_at = None;
-                self.board.show(Figures::of(&self.world, &self.local));
+                self.board.show(Figures::of(&self.decider.world, &self.decider.local));
                 let time = Time(Timestamp::now());
-                let reports = reports::reports(&self.world, &self.local, &time);
+                let reports = reports::reports(&self.decider.world, &self.decider.local, &time);
                 if !reports.is_empty() {
                     self.reporting.spawn(reports::write(self.client.clone(), reports));
                 }
@@ -188,87 +184,20 @@ impl Controller {
         }
     }
 
-    /// Services keep the addresses that they have, whatever the order in which they are looked at.
-    fn restore(&mut self) {
-        let mut services: Vec<_> = self
-            .world
-            .services
-            .iter()
-            .map(|(key, service)| (key.clone(), service.clone()))
-            .collect();
-        // Of two that cannot be together, the older one stays.
-        services.sort_by_key(|(_, service)| service.metadata.creation_timestamp.as_ref().map(|time| time.0));
-        let mut count = 0;
-        for (key, service) in services {
-            let held = self.held(&key);
-            if held.is_empty() {
-                continue;
-            }
-            if let (Scope::Of(provider), Ok(wish)) = (self.scope_of(&key), wish(&service)) {
-                let case = Case {
-                    key: &key,
-                    service: &service,
-                    provider: &provider,
-                    wish: &wish,
-                    held: &held,
-                };
-                self.local.restore(&self.world, &case);
-                count += 1;
-            }
-        }
-        self.local.restore_rests(&self.world);
-        tracing::info!(services = count, "the addresses that Services have are known");
-    }
-
     fn next_rest_end(&self) -> Option<Instant> {
-        let wait = self
-            .local
-            .allocator()
-            .next_deadline()?
-            .duration_since(SystemTime::now());
+        let deadline = self.decider.local.allocator().next_deadline()?;
+        let wait = deadline.duration_since(SystemTime::now());
         Some(Instant::now() + wait.unwrap_or_default())
-    }
-
-    /// The addresses that a key has: those that its Service shows, else those on record.
-    fn held(&self, key: &ServiceName) -> Vec<IpAddr> {
-        let observed = self.observed(key);
-        let published = observed.published();
-        if !published.is_empty() {
-            return published;
-        }
-        let status = observed
-            .load_balancer
-            .and_then(|load_balancer| load_balancer.status.as_ref());
-        let addresses = status.into_iter().flat_map(|status| &status.addresses);
-        addresses.filter_map(|text| text.parse().ok()).collect()
-    }
-
-    fn observed<'a>(&'a self, key: &'a ServiceName) -> Observed<'a> {
-        Observed {
-            key,
-            service: self.world.services.get(key).map(AsRef::as_ref),
-            load_balancer: self.world.load_balancers.get(key).map(AsRef::as_ref),
-        }
-    }
-
-    fn scope_of(&self, key: &ServiceName) -> Scope {
-        match self.world.services.get(key) {
-            // One that is being deleted wants nothing any more.
-            Some(service) if service.metadata.deletion_timestamp.is_none() => {
-                scope(asked(service), &self.world.takers(&key.namespace))
-            }
-            _ => Scope::Foreign,
-        }
     }
 
     /// Decides, plans, and has the plan carried out.
     fn look_at(&mut self, key: ServiceName, now: SystemTime) {
-        let (wanted, again) = self.decide(&key, now);
+        let (wanted, again) = self.decider.decide(&key, now);
         self.tell_off(&key, &wanted);
         for key in again {
             self.queue.touch(key);
         }
-        let observed = self.observed(&key);
+        let observed = self.decider.observed(&key);
         let time = Time(Timestamp::try_from(now).unwrap_or_default());
         let steps = plan::plan(&observed, &wanted, &time);
         if steps.is_empty() {
@@ -290,7 +219,7 @@ impl Controller {
         let notes = notes::notes(&observed, &steps, complaint);
         let work = Work {
             target: target(&observed),
-            service: self.world.services.get(&key).cloned(),
+            service: self.decider.world.services.get(&key).cloned(),
             steps,
             notes,
             performer: self.performer.clone(),
@@ -305,8 +234,8 @@ impl Controller {
             self.told_off.remove(key);
             return;
         };
-        let is_said = self.world.load_balancers.get(key).is_some() || self.told_off.get(key) == Some(complaint);
-        let (false, Some(service)) = (is_said, self.world.services.get(key).cloned()) else {
+        let is_said = self.decider.world.load_balancers.get(key).is_some() || self.told_off.get(key) == Some(complaint);
+        let (false, Some(service)) = (is_said, self.decider.world.services.get(key).cloned()) else {
             return;
         };
         self.told_off.insert(key.clone(), complaint.clone());
@@ -318,77 +247,5 @@ impl Controller {
         };
         let recorder = self.recorder.clone();
         tokio::spawn(async move { notes::publish(&recorder, &service, &[note]).await });
-    }
-
-    fn decide(&mut self, key: &ServiceName, now: SystemTime) -> (Wanted, BTreeSet<ServiceName>) {
-        let provider = match self.scope_of(key) {
-            Scope::Of(provider) => provider,
-            Scope::Foreign => match self.unattended(key) {
-                Some(complaint) => return (Wanted::Unattended(complaint), BTreeSet::new()),
-                None => return (Wanted::Nothing, self.local.release(key, now)),
-            },
-            Scope::Refused(refusal) => {
-                let complaint = Complaint {
-                    reason: refusal.reason(),
-                    message: refusal.to_string(),
-                };
-                return (Wanted::Unattended(complaint), BTreeSet::new());
-            }
-        };
-        let held = self.held(key);
-        let service = self
-            .world
-            .services
-            .get(key)
-            .expect("only a Service has a scope")
-            .clone();
-        let Verdict {
-            addresses,
-            pool,
-            complaint,
-            again,
-        } = match wish(&service) {
-            Ok(wish) => {
-                let case = Case {
-                    key,
-                    service: &service,
-                    provider: &provider,
-                    wish: &wish,
-                    held: &held,
-                };
-                self.local.decide(&self.world, &case, now)
-            }
-            // What cannot be understood changes nothing that works.
-            Err(complaint) => Verdict {
-                pool: self.pool_on_record(key),
-                addresses: held,
-                complaint: Some(complaint),
-                again: BTreeSet::new(),
-            },
-        };
-        let wanted = Wanted::LoadBalancer {
-            provider,
-            addresses,
-            pool,
-            complaint,
-        };
-        (wanted, again)
-    }
-
-    fn pool_on_record(&self, key: &ServiceName) -> Option<Arc<str>> {
-        let status = self.world.load_balancers.get(key)?.status.as_ref()?;
-        status.pool.as_deref().map(Into::into)
-    }
-
-    /// A load balancer of ours whose provider is gone, while its Service still is as it was.
-    fn unattended(&self, key: &ServiceName) -> Option<Complaint> {
-        let service = self.world.services.get(key)?;
-        let provider = &self.world.load_balancers.get(key)?.spec.provider;
-        let is_wanted = service.metadata.deletion_timestamp.is_none()
-            && asked(service).exposure == super::scope::Exposure::LoadBalancer;
-        (is_wanted && self.world.providers.get(provider).is_none()).then(|| Complaint {
-            reason: fairlead_crds::reason::UNKNOWN_PROVIDER,
-            message: format!("LoadBalancerProvider {provider} is gone; its addresses stay until the Service is"),
-        })
     }
 }

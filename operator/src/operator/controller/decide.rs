@@ -1,0 +1,169 @@
+//! What shall be for each key: pure, from what is known of the cluster and who has which address.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use fairlead_model::ServiceName;
+
+use super::local::{Case, Local, Verdict};
+use super::plan::{Complaint, Observed, Wanted};
+use super::scope::{Exposure, Scope, scope};
+use super::wish::{asked, wish};
+use super::world::World;
+
+/// Decides. It is told of the cluster through [`World`], and does nothing itself.
+#[derive(Debug, Default)]
+pub struct Decider {
+    /// What is known of the cluster.
+    pub world: World,
+    /// Who has which address.
+    pub local: Local,
+}
+
+impl Decider {
+    /// Takes the pools over where they have changed.
+    pub fn set_pools(&mut self) {
+        self.local.set_pools(&self.world);
+    }
+
+    /// Services keep the addresses that they have, whatever the order in which they are looked at. Gives how many there are.
+    pub fn restore(&mut self) -> usize {
+        let mut services: Vec<_> = self
+            .world
+            .services
+            .iter()
+            .map(|(key, service)| (key.clone(), service.clone()))
+            .collect();
+        // Of two that cannot be together, the older one stays.
+        services.sort_by_key(|(_, service)| service.metadata.creation_timestamp.as_ref().map(|time| time.0));
+        let mut count = 0;
+        for (key, service) in services {
+            let held = self.held(&key);
+            if held.is_empty() {
+                continue;
+            }
+            if let (Scope::Of(provider), Ok(wish)) = (self.scope_of(&key), wish(&service)) {
+                let case = Case {
+                    key: &key,
+                    service: &service,
+                    provider: &provider,
+                    wish: &wish,
+                    held: &held,
+                };
+                self.local.restore(&self.world, &case);
+                count += 1;
+            }
+        }
+        self.local.restore_rests(&self.world);
+        count
+    }
+
+    /// The addresses that a key has: those that its Service shows, else those on record.
+    pub fn held(&self, key: &ServiceName) -> Vec<IpAddr> {
+        let observed = self.observed(key);
+        let published = observed.published();
+        if !published.is_empty() {
+            return published;
+        }
+        let status = observed
+            .load_balancer
+            .and_then(|load_balancer| load_balancer.status.as_ref());
+        let addresses = status.into_iter().flat_map(|status| &status.addresses);
+        addresses.filter_map(|text| text.parse().ok()).collect()
+    }
+
+    /// What there is for a key.
+    pub fn observed<'a>(&'a self, key: &'a ServiceName) -> Observed<'a> {
+        Observed {
+            key,
+            service: self.world.services.get(key).map(AsRef::as_ref),
+            load_balancer: self.world.load_balancers.get(key).map(AsRef::as_ref),
+        }
+    }
+
+    /// Whose the Service is.
+    pub fn scope_of(&self, key: &ServiceName) -> Scope {
+        match self.world.services.get(key) {
+            // One that is being deleted wants nothing any more.
+            Some(service) if service.metadata.deletion_timestamp.is_none() => {
+                scope(asked(service), &self.world.takers(&key.namespace))
+            }
+            _ => Scope::Foreign,
+        }
+    }
+
+    /// What shall be for a key, and the keys to look at again because of it.
+    pub fn decide(&mut self, key: &ServiceName, now: SystemTime) -> (Wanted, BTreeSet<ServiceName>) {
+        let provider = match self.scope_of(key) {
+            Scope::Of(provider) => provider,
+            Scope::Foreign => match self.unattended(key) {
+                Some(complaint) => return (Wanted::Unattended(complaint), BTreeSet::new()),
+                None => return (Wanted::Nothing, self.local.release(key, now)),
+            },
+            Scope::Refused(refusal) => {
+                let complaint = Complaint {
+                    reason: refusal.reason(),
+                    message: refusal.to_string(),
+                };
+                return (Wanted::Unattended(complaint), BTreeSet::new());
+            }
+        };
+        let held = self.held(key);
+        let service = self
+            .world
+            .services
+            .get(key)
+            .expect("only a Service has a scope")
+            .clone();
+        let Verdict {
+            addresses,
+            pool,
+            complaint,
+            again,
+        } = match wish(&service) {
+            Ok(wish) => {
+                let case = Case {
+                    key,
+                    service: &service,
+                    provider: &provider,
+                    wish: &wish,
+                    held: &held,
+                };
+                self.local.decide(&self.world, &case, now)
+            }
+            // What cannot be understood changes nothing that works.
+            Err(complaint) => Verdict {
+                pool: self.pool_on_record(key),
+                addresses: held,
+                complaint: Some(complaint),
+                again: BTreeSet::new(),
+            },
+        };
+        let wanted = Wanted::LoadBalancer {
+            provider,
+            addresses,
+            pool,
+            complaint,
+        };
+        (wanted, again)
+    }
+
+    fn pool_on_record(&self, key: &ServiceName) -> Option<Arc<str>> {
+        let status = self.world.load_balancers.get(key)?.status.as_ref()?;
+        status.pool.as_deref().map(Into::into)
+    }
+
+    /// A load balancer of ours whose provider is gone, while its Service still is as it was.
+    fn unattended(&self, key: &ServiceName) -> Option<Complaint> {
+        let service = self.world.services.get(key)?;
+        let provider = &self.world.load_balancers.get(key)?.spec.provider;
+        let is_wanted =
+            service.metadata.deletion_timestamp.is_none() && asked(service).exposure == Exposure::LoadBalancer;
+        (is_wanted && self.world.providers.get(provider).is_none()).then(|| Complaint {
+            reason: fairlead_crds::reason::UNKNOWN_PROVIDER,
+            message: format!("LoadBalancerProvider {provider} is gone; its addresses stay until the Service is"),
+        })
+    }
+}
