@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::agent::flags::AgentFlags;
 use crate::operator::flags::OperatorFlags;
 use crate::trace::TraceFlags;
-use crate::{agent, cleanup, migrate, operator, sandbox, status, trace};
+use crate::{agent, cleanup, migrate, operator, plan, sandbox, status, trace};
 
 /// Services for Kubernetes: an nftables dataplane in place of kube-proxy.
 #[derive(Debug, Parser)]
@@ -34,6 +34,8 @@ enum Command {
     Operator(Box<OperatorFlags>),
     /// Show providers, pools, load balancers, agents and who leads, in one screen.
     Status(status::StatusFlags),
+    /// Show what the operator would do for Services of files, or now, and change nothing.
+    Plan(plan::PlanFlags),
     /// Print another load balancer's configuration as Fairlead's, and say what differs.
     Migrate(migrate::MigrateFlags),
     /// Show where a connection goes, and why.
@@ -52,6 +54,7 @@ impl Cli {
             Command::Agent(flags) => runtime()?.block_on(agent::run::run(*flags)),
             Command::Operator(flags) => runtime()?.block_on(operator::run::run(*flags)),
             Command::Status(flags) => runtime()?.block_on(status::run(flags)),
+            Command::Plan(flags) => runtime()?.block_on(plan::run(flags)),
             Command::Migrate(flags) => runtime()?.block_on(migrate::run(flags)),
             Command::Trace(flags) => runtime()?.block_on(trace::run(*flags)),
             Command::Cleanup(flags) => {
@@ -66,8 +69,8 @@ impl Cli {
             // The source says itself what its client library would repeat.
             Command::Agent(_) | Command::Operator(_) => "info,kube_client=off,kube_runtime=off",
             Command::Status(_) | Command::Trace(_) | Command::Cleanup(_) => "warn,kube_client=off,kube_runtime=off",
-            // It says itself what is wrong with pools.
-            Command::Migrate(_) => "warn,kube_client=off,kube_runtime=off,fairlead::operator=off",
+            // They say themselves what is wrong with pools.
+            Command::Plan(_) | Command::Migrate(_) => "warn,kube_client=off,kube_runtime=off,fairlead::operator=off",
             // The sandbox shows by itself what is wrong with its manifests.
             Command::Sandbox(_) => "warn,fairlead::source=off",
         };

@@ -16,6 +16,7 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
+use crate::listing;
 use crate::operator::lease;
 use crate::source::{ApiServerFlags, api_server};
 use crate::terminal::Screen;
@@ -90,14 +91,6 @@ async fn list<K>(api: Api<K>, parameters: &ListParams) -> anyhow::Result<Vec<K>>
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
 {
-    let kind = K::plural(&());
-    let listed = timeout(ANSWERS_WITHIN, api.list(parameters)).await;
-    let listed = listed.with_context(|| format!("the API server does not answer a question for {kind}"))?;
-    match listed {
-        Ok(list) => Ok(list.items),
-        Err(kube::Error::Api(status)) if status.is_not_found() => {
-            bail!("the API server does not know {kind}: is the chart fairlead-crds installed?")
-        }
-        Err(error) => Err(anyhow::Error::new(error).context(format!("cannot list {kind}"))),
-    }
+    let list = listing::list_all(&api, parameters).await?;
+    list.with_context(|| listing::unknown_kind(&K::plural(&())))
 }

@@ -1,18 +1,13 @@
 //! `MetalLB`'s objects, Services and Namespaces of a cluster.
 
-use std::time::Duration;
-
 use anyhow::Context;
 use kube::api::{DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
-use tokio::time::timeout;
 
 use super::metallb::GROUP;
+use crate::listing;
 use crate::objects::Object;
-
-/// How long one answer may take.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(15);
 
 /// What `MetalLB` is configured by; the newest version that a cluster may serve comes first.
 const KINDS: [(&str, &str, &str); 8] = [
@@ -50,12 +45,7 @@ async fn list(
     let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
     let api_version = resource.api_version.clone();
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-    let listed = timeout(ANSWERS_WITHIN, api.list(parameters)).await;
-    let list = match listed.with_context(|| format!("the API server does not answer a question for {plural}"))? {
-        Ok(list) => list.items,
-        Err(kube::Error::Api(status)) if status.is_not_found() => Vec::new(),
-        Err(error) => return Err(anyhow::Error::new(error).context(format!("cannot list {plural}"))),
-    };
+    let list = listing::list(&api, plural, parameters).await?.unwrap_or_default();
     let object = |object: DynamicObject| {
         Ok(Object {
             api_version: api_version.clone(),

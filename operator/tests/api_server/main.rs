@@ -6,6 +6,7 @@
 //! them.
 
 mod crds;
+mod foretold;
 mod leader;
 mod load_balancers;
 mod objects;
