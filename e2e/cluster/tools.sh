@@ -7,6 +7,7 @@
 #                This is what is built when nothing is named
 #   cluster      what a cluster of kind's is made of where no registry can be reached
 #   upstream     Kubernetes' own end-to-end tests
+#   metallb      MetalLB's two programs, the peer of `cargo e2e bench failover`
 #
 # Needs Go 1.26 and its module proxy, no checkout of anything. Nothing is installed on the machine, but for the compiler and
 # libseccomp that runc is built with.
@@ -19,6 +20,7 @@ declare -A GROUPS_OF_PROGRAMS=(
     etcd kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubectl kubeadm coredns
     agnhost regression-issue-74839"
   [upstream]="ginkgo e2e.test"
+  [metallb]="metallb-controller metallb-speaker"
 )
 
 STAMPS=$TOOLS/.versions
@@ -103,6 +105,12 @@ runc() {
   CGO_ENABLED=1 installed github.com/opencontainers/runc "$RUNC_VERSION" -tags seccomp
 }
 
+# metallb PROGRAM: its packages' own names say too little in a folder with others.
+metallb() {
+  GOBIN=$TOOLS/.new go install -trimpath -ldflags "-s -w" "go.universe.tf/metallb/$1@$METALLB_VERSION"
+  mv "$TOOLS/.new/$1" "$TOOLS/metallb-$1"
+}
+
 # build PROGRAM VERSION COMMAND...: runs the command, which puts the program into $TOOLS, unless this version is there.
 build() {
   local program=$1 version=$2 began=$SECONDS lock; shift 2
@@ -144,6 +152,7 @@ program() {
       build "$name" "$KUBERNETES_VERSION" kubernetes "$name" "k8s.io/kubernetes/test/images/$name"
       ;;
     ginkgo) build "$name" "$KUBERNETES_VERSION" kubernetes "$name" github.com/onsi/ginkgo/v2/ginkgo ;;
+    metallb-controller | metallb-speaker) build "$name" "$METALLB_VERSION" metallb "${name#metallb-}" ;;
     e2e.test) build "$name" "$KUBERNETES_VERSION" upstream_tests ;;
     *) die "no group and no program is named $name" ;;
   esac

@@ -1,11 +1,14 @@
-//! What Fairlead costs, measured against a real API server without a cluster around it.
+//! What Fairlead costs, measured against a real API server without a cluster around it; and what a client loses when a node does,
+//! on a cluster ([`failover`]).
 //!
-//! [`proxy`] compares the agent with the real kube-proxy, [`agent`] looks closer at the agent alone. Both create a
+//! [`proxy`] compares the agent with the real kube-proxy, [`agent`] looks closer at the agent alone. These two create a
 //! [`cluster::Cluster`] on a [control plane](crate::control_plane), print Markdown, and measure a release build of the agent, which
 //! they make first. CPU time and memory are the kernel's own account of a process and its children (`usage`).
 
 pub mod agent;
 pub mod cluster;
+mod document;
+pub mod failover;
 pub mod proxy;
 mod quantity;
 mod sys;
@@ -28,13 +31,16 @@ pub enum Bench {
     Proxy(proxy::Args),
     /// Looks at the agent's memory and at its reaction to changes, in the two ways in which it can read lists.
     Agent(agent::Args),
+    /// Compares the time that a client loses when the owner of an address loses its power, with MetalLB, on a running cluster.
+    Failover(failover::Args),
 }
 
 /// Runs a benchmark. The process must not have started a thread yet, since it may have to enter a user namespace.
-pub fn run(bench: &Bench) -> Result<()> {
+pub fn run(cluster: &crate::cluster::Cluster, bench: &Bench) -> Result<()> {
     match bench {
         Bench::Proxy(args) => proxy::run(args),
         Bench::Agent(args) => agent::run(args),
+        Bench::Failover(args) => failover::run(cluster, args),
     }
 }
 

@@ -48,7 +48,7 @@ enum Command {
         /// Only those whose name contains this.
         filter: Option<String>,
     },
-    /// Measure what Fairlead costs, without a cluster
+    /// Measure what Fairlead costs, without a cluster, and how fast an address moves, on one
     #[command(subcommand)]
     Bench(Bench),
     /// Write down pods, events, logs and every node's rules
@@ -82,7 +82,7 @@ impl Cli {
             Command::Down => cluster.down(),
             Command::Deploy { proxy, settings } => proxy::change_to(&cluster, proxy, &settings),
             Command::Test { filter } => checks::run(&cluster, filter.as_deref()),
-            Command::Bench(bench) => bench::run(&bench),
+            Command::Bench(bench) => bench::run(&cluster, &bench),
             Command::Logs => {
                 println!("{}", dump::dump(&cluster, "logs")?.display());
                 Ok(())

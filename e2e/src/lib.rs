@@ -5,8 +5,9 @@
 //! Kubernetes' own tests, and [`checks`], our own. [`dump`] writes down what a failure leaves. Everything is asked of programs
 //! (`kind`, `kubectl`, `helm`, `docker`) through [`program`], as a person would.
 //!
-//! [`mod@bench`] needs no cluster: it measures against an API server alone, a [`control_plane`], which the tests of the package
-//! `fairlead` use too. Nor does [`aws`], a test account of AWS behind a proxy that counts calls and makes faults.
+//! [`mod@bench`] needs no cluster, but for one of its benchmarks: it measures against an API server alone, a [`control_plane`], which
+//! the tests of the package `fairlead` use too. Nor does [`aws`], a test account of AWS behind a proxy that counts calls and makes
+//! faults.
 
 pub mod aws;
 pub mod bench;

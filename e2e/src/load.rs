@@ -2,7 +2,7 @@
 //! ones, over every IP family that the Service has. Each request that is not answered is counted.
 
 mod inside;
-mod outside;
+pub(crate) mod outside;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, TcpStream};

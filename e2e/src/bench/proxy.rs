@@ -1,18 +1,17 @@
 //! `cargo e2e bench proxy`: the agent beside the real kube-proxy, on one API server in one run.
 
-mod document;
 mod measure;
 mod plot;
 mod report;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::build_fairlead;
 use super::cluster::Size;
+use super::{build_fairlead, document};
 use crate::control_plane::{Etcd, Tools};
 use crate::program::{out, repository};
 use measure::{Effort, Programs};
@@ -21,6 +20,8 @@ use report::Report;
 /// In the folder of results.
 const RESULTS: &str = "bench-proxy.json";
 const DOCUMENT: &str = "docs/performance.md";
+/// What writes the tables there.
+const COMMAND: &str = "cargo e2e bench proxy --write";
 const PLOT: &str = "docs/performance/proxy.svg";
 /// Those with two endpoints are the plot's line.
 const SIZES: [&str; 5] = ["100x2", "1000x2", "3000x2", "10000x2", "5000x50"];
@@ -60,15 +61,13 @@ pub fn run(args: &Args) -> Result<()> {
     if args.write {
         let plot = repository().join(PLOT);
         save(&plot, &plot::draw(&report))?;
-        let document = repository().join(DOCUMENT);
-        let text = fs::read_to_string(&document).with_context(|| format!("cannot read {}", document.display()))?;
-        save(&document, &document::insert(&text, &report.to_markdown())?)?;
+        document::write(&repository().join(DOCUMENT), COMMAND, &report.to_markdown())?;
     }
     Ok(())
 }
 
 /// The results are kept after each size, since the next may take long.
-fn measure_all(args: &Args, results: &PathBuf) -> Result<Report> {
+fn measure_all(args: &Args, results: &Path) -> Result<Report> {
     let tools = Tools::find(Etcd::Current)?;
     let programs = Programs {
         fairlead: build_fairlead()?,
@@ -91,10 +90,8 @@ fn measure_all(args: &Args, results: &PathBuf) -> Result<Report> {
     Ok(report)
 }
 
-fn save(file: &PathBuf, text: &str) -> Result<()> {
-    let folder = file.parent().expect("a file is in a folder");
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+fn save(file: &Path, text: &str) -> Result<()> {
+    document::save(file, text)?;
     eprintln!("wrote {}", file.display());
     Ok(())
 }

@@ -28,6 +28,7 @@ impl fmt::Display for Seconds {
             seconds if seconds >= 10.0 => write!(f, "{seconds:.0} s"),
             seconds if seconds >= 1.0 => write!(f, "{seconds:.1} s"),
             seconds if seconds >= 0.01 => write!(f, "{:.0} ms", seconds * 1e3),
+            seconds if seconds <= 0.0 => f.write_str("0 s"),
             seconds if seconds >= 0.001 => write!(f, "{:.1} ms", seconds * 1e3),
             seconds => write!(f, "{:.2} ms", seconds * 1e3),
         }
@@ -46,10 +47,11 @@ mod tests {
 
     #[test]
     fn a_time_has_the_unit_that_suits_it() {
-        let texts = [631.4, 11.52, 1.25, 0.999, 0.0123, 0.00456, 0.000_319].map(|seconds| Seconds(seconds).to_string());
+        let texts =
+            [631.4, 11.52, 1.25, 0.999, 0.0123, 0.00456, 0.000_319, 0.0].map(|seconds| Seconds(seconds).to_string());
         assert_eq!(
             texts,
-            ["631 s", "12 s", "1.2 s", "999 ms", "12 ms", "4.6 ms", "0.32 ms"]
+            ["631 s", "12 s", "1.2 s", "999 ms", "12 ms", "4.6 ms", "0.32 ms", "0 s"]
         );
     }
 }

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Two clients for each address.
-pub(super) struct Outside {
+pub(crate) struct Outside {
     is_over: Arc<AtomicBool>,
     clients: Vec<Client>,
 }
@@ -22,7 +22,8 @@ pub(super) struct Outside {
 struct Client {
     is_new: bool,
     counter: Arc<Counter>,
-    thread: JoinHandle<()>,
+    /// None once it has ended.
+    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
@@ -39,7 +40,7 @@ impl Counter {
 }
 
 impl Outside {
-    pub(super) fn start(addresses: &[SocketAddr]) -> Self {
+    pub(crate) fn start(addresses: &[SocketAddr]) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let kinds = addresses
             .iter()
@@ -60,7 +61,7 @@ impl Outside {
             Client {
                 is_new,
                 counter,
-                thread,
+                thread: Some(thread),
             }
         });
         Self {
@@ -70,7 +71,7 @@ impl Outside {
     }
 
     /// Requests of the client that has made the fewest.
-    pub(super) fn slowest(&self) -> u64 {
+    pub(crate) fn slowest(&self) -> u64 {
         let requests = self
             .clients
             .iter()
@@ -78,19 +79,28 @@ impl Outside {
         requests.min().unwrap_or(u64::MAX)
     }
 
-    /// Ends all clients: what they counted over new connections, and over established ones.
-    pub(super) fn stop(self) -> [Count; 2] {
-        self.is_over.store(true, Ordering::Relaxed);
+    /// What was counted so far over new connections, and over established ones.
+    pub(crate) fn counts(&self) -> [Count; 2] {
         let mut counts = [Count::default(); 2];
-        for client in self.clients {
-            // A client that panicked has counted until then.
-            let _ = client.thread.join();
+        for client in &self.clients {
             counts[usize::from(!client.is_new)] += Count {
                 requests: client.counter.requests.load(Ordering::Relaxed),
                 failed: client.counter.failed.load(Ordering::Relaxed),
             };
         }
         counts
+    }
+
+    /// Ends all clients: what they counted.
+    pub(crate) fn stop(mut self) -> [Count; 2] {
+        self.is_over.store(true, Ordering::Relaxed);
+        for client in &mut self.clients {
+            if let Some(thread) = client.thread.take() {
+                // A client that panicked has counted until then.
+                let _ = thread.join();
+            }
+        }
+        self.counts()
     }
 }
 
