@@ -166,7 +166,10 @@ fn verdict(decider: &mut Decider, key: &ServiceName, held: &[IpAddr]) -> Verdict
     let lost: Vec<_> = held.iter().copied().filter(|address| !gets.contains(address)).collect();
     let more: Vec<_> = gets.iter().copied().filter(|address| !held.contains(address)).collect();
     if !lost.is_empty() {
-        let why = told.unwrap_or_else(|| "no AddressPool that takes this Service has it".to_owned());
+        let why = told.unwrap_or_else(|| match holder(decider, key, &lost) {
+            Some(other) => format!("Service {other} has it too, and the two may not share it"),
+            None => "no AddressPool that takes this Service has it".to_owned(),
+        });
         let then = if more.is_empty() {
             String::new()
         } else {
@@ -190,6 +193,13 @@ fn verdict(decider: &mut Decider, key: &ServiceName, held: &[IpAddr]) -> Verdict
         is_kept: true,
         note: text.map(|text| Note::differs(&about, "", text)),
     }
+}
+
+/// Another Service with one of these addresses.
+fn holder(decider: &Decider, key: &ServiceName, lost: &[IpAddr]) -> Option<ServiceName> {
+    let others = decider.world.services.iter().filter(|(other, _)| *other != key);
+    let mut holders = others.filter(|(_, service)| addresses(service).iter().any(|address| lost.contains(address)));
+    holders.next().map(|(other, _)| other.clone())
 }
 
 fn world(metallb: &Metallb, provider: &LoadBalancerProvider, pools: &[AddressPool], notes: &mut Vec<Note>) -> World {

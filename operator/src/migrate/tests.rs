@@ -170,6 +170,28 @@ fn a_class_that_the_services_have_becomes_the_providers() {
 }
 
 #[test]
+fn of_two_services_with_one_address_the_older_one_keeps_it() {
+    let service = |name: &str, made: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: default, creationTimestamp: \"{made}\"}}\n\
+             spec: {{type: LoadBalancer, ipFamilies: [IPv4], ports: [{{port: 80}}]}}\n\
+             status: {{loadBalancer: {{ingress: [{{ip: 198.51.100.1}}]}}}}\n"
+        )
+    };
+    let pool = "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: a}\nspec: {addresses: [198.51.100.0/24]}\n";
+    let young = service("a-young", "2026-01-02T00:00:00Z");
+    let old = service("b-old", "2026-01-01T00:00:00Z");
+    let migration = migrated(&[pool, &young, &old].concat());
+    assert_eq!((migration.tally.all, migration.tally.keep), (2, 1));
+    let lost = migration.notes.iter().find(|note| note.weight == Weight::Lost).unwrap();
+    assert_eq!(
+        lost.to_string(),
+        "Service default/a-young: it does not keep 198.51.100.1: Service default/b-old has it too, and the two may not share it; it would get \
+         198.51.100.0"
+    );
+}
+
+#[test]
 fn a_service_that_loses_its_address_is_named() {
     let yaml = include_str!("tests/layer2.yaml").replace(
         "addresses: [203.0.113.8-203.0.113.9]",

@@ -89,6 +89,19 @@ fn a_change_shows_what_it_does_to_others() {
 }
 
 #[test]
+fn what_is_new_is_the_youngest() {
+    let default = "apiVersion: fairlead.io/v1alpha1\nkind: LoadBalancerProvider\nmetadata: {name: alpha}\nspec: {default: true, local: {}}\n";
+    let service = "---\napiVersion: v1\nkind: Service\nmetadata: {name: late}\nspec: {type: LoadBalancer}\n";
+    let report = live(&(default.to_owned() + service));
+    let service = report_of(&report, "default/late");
+    assert_eq!(service.provider.as_deref(), Some("metal"));
+    assert_eq!(
+        service.why,
+        "it is the oldest default, and the Service has no spec.loadBalancerClass"
+    );
+}
+
+#[test]
 fn a_service_that_is_there_keeps_what_it_has() {
     let old = "{apiVersion: v1, kind: Service, metadata: {name: old}, spec: {type: LoadBalancer, ports: [{port: 80}]}}";
     let report = live(old);

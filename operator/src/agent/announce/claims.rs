@@ -1,5 +1,5 @@
 //! What this node has to say at the API server about the addresses that it answers for: the difference between what is there and what should
-//! be. Pure; [`write`] sends it.
+//! be. Pure; [`write()`] sends it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
