@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::checks::seconds;
 use crate::cluster::{Cluster, Node};
 use crate::load::{Load, takes_connections};
-use crate::program::{Program, wait_for};
+use crate::program::wait_for;
 use crate::proxy;
 
 /// The namespace of the Service and its servers, and the name of everything else.
@@ -57,7 +57,7 @@ pub(super) fn run(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
         seconds(answers)
     );
     for address in &addresses {
-        ping_once(*address)?;
+        ping_once(cluster, &nodes, *address)?;
     }
     let mut lines = vec![format!(
         "created → answers outside at {}: {}",
@@ -72,13 +72,14 @@ pub(super) fn run(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     lines.push(hand_over(cluster, &load, addresses[0])?);
     lines.push(take_over(cluster, &load, &nodes, addresses[0])?);
 
+    // All at once, in any order: nothing may wait for ever for what is gone already.
     cluster
-        .kubectl(["delete", "service", "public", "--namespace", NAME, "--timeout=60s"])
+        .kubectl(["delete", "namespace", NAME, "--timeout=120s"])
+        .within(LIMIT * 3)
         .run()?;
     for kind in ["addresspool", "loadbalancerprovider"] {
         cluster.kubectl(["delete", kind, NAME]).run()?;
     }
-    load.end()?;
     Ok(lines)
 }
 
@@ -136,10 +137,15 @@ fn range_beside(address: &IpAddr) -> String {
     }
 }
 
-/// One ping has one answer.
-fn ping_once(address: IpAddr) -> anyhow::Result<()> {
-    let text = Program::new("ping")
-        .args(["-n", "-c", "1", "-W", "2", &address.to_string()])
+/// A ping from a node that does not have the address has one answer.
+fn ping_once(cluster: &Cluster, nodes: &[Node], address: IpAddr) -> anyhow::Result<()> {
+    let owner = wait_for("an owner", LIMIT, || owner_of(cluster, address))?;
+    let other = nodes
+        .iter()
+        .find(|node| node.name != owner)
+        .context("there is one node only")?;
+    let text = cluster
+        .on_node(&other.name, &format!("ping -n -c 2 -i 0.5 -W 2 {address}"))
         .run()
         .with_context(|| format!("{address} does not answer pings"))?;
     ensure!(!text.contains("DUP"), "{address} answers a ping twice: {text}");

@@ -527,7 +527,8 @@ fn load_balancers() {
         let (_, _): (_, fairlead_crds::LoadBalancer) = balancer.create("web", &[]);
         let status = json!({
             "addresses": ["198.51.100.7", "2001:db8::7"], "hostname": "web.example.com", "ids": {"arn": "arn:aws:one"},
-            "pool": "lan", "node": "node-2", "nodeReason": "Preferred", "epoch": 4, "observedGeneration": 1,
+            "pool": "lan", "node": "node-2", "nodeReason": "OwnerDead", "observedGeneration": 1,
+            "announcements": {"198.51.100.7": {"node": "node-2", "reason": "OwnerDead", "epoch": 4}},
             "conditions": [condition("Ready", "True", "Ready")],
         });
         balancer.set_status("web", &status).unwrap();

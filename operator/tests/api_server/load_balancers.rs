@@ -248,6 +248,14 @@ fn a_service_gets_addresses_of_both_families_and_leaves_nothing_behind() {
             !has_finalizer(&ours) && addresses(&ours).is_empty() && cluster.load_balancer("ours").is_none()
         });
 
+        // As when the namespace is deleted: the record goes first, and stays until the Service has been let go.
+        api.delete(&json!({
+            "apiVersion": "fairlead.io/v1alpha1", "kind": "LoadBalancer",
+            "metadata": {"name": "web", "namespace": "default"},
+        }))
+        .unwrap();
+        let record = cluster.load_balancer("web").expect("it stays");
+        assert!(record.metadata.deletion_timestamp.is_some());
         api.delete(&dual).unwrap();
         wait_until("the Service to go", || cluster.read("web").is_none());
         wait_until("its load balancer to go", || cluster.load_balancer("web").is_none());

@@ -44,7 +44,9 @@ impl Decider {
             if held.is_empty() {
                 continue;
             }
-            if let (Scope::Of(provider), Ok(wish)) = (self.scope_of(&key), wish(&service)) {
+            if let (Scope::Of(provider), Ok(wish)) = (self.scope_of(&key), wish(&service))
+                && self.is_local(&provider)
+            {
                 let case = Case {
                     key: &key,
                     service: &service,
@@ -110,6 +112,15 @@ impl Decider {
                 return (Wanted::Unattended(complaint), BTreeSet::new());
             }
         };
+        if !self.is_local(&provider) {
+            let complaint = Complaint {
+                reason: fairlead_crds::reason::UNSUPPORTED_PROVIDER,
+                message: format!(
+                    "LoadBalancerProvider {provider}: spec.aws: this build makes no load balancers of AWS"
+                ),
+            };
+            return (Wanted::Unattended(complaint), BTreeSet::new());
+        }
         let held = self.held(key);
         let service = self
             .world
@@ -150,6 +161,11 @@ impl Decider {
         (wanted, again)
     }
 
+    fn is_local(&self, provider: &Arc<str>) -> bool {
+        let provider = self.world.providers.get(&provider.to_string());
+        provider.is_some_and(|provider| provider.spec.local.is_some())
+    }
+
     fn pool_on_record(&self, key: &ServiceName) -> Option<Arc<str>> {
         let status = self.world.load_balancers.get(key)?.status.as_ref()?;
         status.pool.as_deref().map(Into::into)
@@ -165,5 +181,60 @@ impl Decider {
             reason: fairlead_crds::reason::UNKNOWN_PROVIDER,
             message: format!("LoadBalancerProvider {provider} is gone; its addresses stay until the Service is"),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::operator::controller::watch::{Change, Told};
+
+    fn all<K: DeserializeOwned>(objects: &[Value]) -> Change<K> {
+        let read = |object: &Value| Arc::new(serde_json::from_value(object.clone()).unwrap());
+        Change::All(objects.iter().map(read).collect())
+    }
+
+    /// The Service default/web, and a pool for every provider.
+    fn decider(providers: &[Value]) -> Decider {
+        let mut decider = Decider::default();
+        let ours = |kind: &str, name: &str, spec: &Value| json!({ "apiVersion": "fairlead.io/v1alpha1", "kind": kind, "metadata": { "name": name }, "spec": spec });
+        let providers: Vec<_> = providers
+            .iter()
+            .map(|spec| ours("LoadBalancerProvider", "lan", spec))
+            .collect();
+        let pool = ours("AddressPool", "pool", &json!({ "addresses": ["198.51.100.0/24"] }));
+        let web = json!({
+            "metadata": { "name": "web", "namespace": "default" },
+            "spec": { "type": "LoadBalancer", "ipFamilies": ["IPv4"], "ports": [{ "port": 80 }] },
+        });
+        for told in [
+            Told::Provider(all(&providers)),
+            Told::Pool(all(&[pool])),
+            Told::Service(all(&[web])),
+            Told::Namespace(all(&[])),
+            Told::LoadBalancer(all(&[])),
+        ] {
+            decider.world.absorb(told);
+        }
+        decider.set_pools();
+        decider
+    }
+
+    fn decide(provider: &Value) -> Wanted {
+        let key = ServiceName::new("default", "web");
+        decider(std::slice::from_ref(provider))
+            .decide(&key, SystemTime::UNIX_EPOCH)
+            .0
+    }
+
+    #[test]
+    fn addresses_of_pools_are_for_local_providers() {
+        let local = decide(&json!({ "default": true, "local": {} }));
+        assert!(matches!(local, Wanted::LoadBalancer { addresses, .. } if addresses.len() == 1));
+        let aws = decide(&json!({ "default": true, "aws": { "clusterName": "one" } }));
+        assert!(matches!(aws, Wanted::Unattended(complaint) if complaint.reason == "UnsupportedProvider"));
     }
 }

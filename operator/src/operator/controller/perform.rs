@@ -9,7 +9,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use super::plan::{FINALIZER, Step};
+use super::plan::{FINALIZER, KEEPER, Step};
 use super::watch::{Change, Told};
 
 /// Why a step could not be done.
@@ -56,7 +56,8 @@ impl Performer {
     pub async fn perform(&self, target: &Target, step: &Step) -> Result<Option<Told>, PerformError> {
         let done = match step {
             Step::Create(spec) => {
-                let object = LoadBalancer::new(&target.key.name, spec.clone());
+                let mut object = LoadBalancer::new(&target.key.name, spec.clone());
+                object.metadata.finalizers = Some(vec![KEEPER.to_owned()]);
                 match self
                     .load_balancers(target)
                     .create(&PostParams::default(), &object)
@@ -66,7 +67,10 @@ impl Performer {
                     created => created.map(|object| Some(load_balancer_is(object))),
                 }
             }
-            Step::Update(spec) => self.patch_load_balancer(target, &json!({"spec": spec}), false).await,
+            Step::Update(spec) => {
+                let patch = json!({"metadata": {"finalizers": [KEEPER]}, "spec": spec});
+                self.patch_load_balancer(target, &patch, false).await
+            }
             Step::Report(report) => {
                 let status = json!({
                     "addresses": report.addresses,
@@ -79,8 +83,14 @@ impl Performer {
             Step::Delete => {
                 let api = self.load_balancers(target);
                 let deleted = api.delete(&target.key.name, &DeleteParams::default()).await;
-                // The watch tells when it is gone.
-                gone_is_done(deleted.map(drop)).map(|_| None)
+                match gone_is_done(deleted.map(drop)) {
+                    // The watch tells when it is gone.
+                    Ok(Some(())) => {
+                        let patch = json!({"metadata": {"finalizers": null}});
+                        self.patch_load_balancer(target, &patch, false).await.map(|_| None)
+                    }
+                    other => other.map(|_| None),
+                }
             }
             Step::AddFinalizer => self.set_finalizer(target, true).await,
             Step::RemoveFinalizer => self.set_finalizer(target, false).await,

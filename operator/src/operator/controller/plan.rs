@@ -17,6 +17,10 @@ use super::conditions::{Finding, conditions};
 /// Keeps a Service that is deleted until its load balancer is gone: the name that Kubernetes' own controllers use.
 pub const FINALIZER: &str = "service.kubernetes.io/load-balancer-cleanup";
 
+/// Keeps a `LoadBalancer` that is deleted until its Service has been let go: who deletes a namespace deletes the record too, perhaps first, and
+/// without it nothing says that the Service's finalizer is ours. One that a person deletes stays until its Service ends.
+pub const KEEPER: &str = "fairlead.io/service";
+
 /// What shall be for a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
@@ -166,7 +170,9 @@ pub fn plan(observed: &Observed<'_>, wanted: &Wanted, now: &Time) -> Vec<Step> {
             };
             match observed.load_balancer {
                 None => steps.push(Step::Create(spec)),
-                Some(load_balancer) if load_balancer.spec != spec => steps.push(Step::Update(spec)),
+                Some(load_balancer) if load_balancer.spec != spec || !is_kept(load_balancer) => {
+                    steps.push(Step::Update(spec));
+                }
                 Some(_) => {}
             }
             if !observed.has_finalizer() {
@@ -179,6 +185,11 @@ pub fn plan(observed: &Observed<'_>, wanted: &Wanted, now: &Time) -> Vec<Step> {
             steps
         }
     }
+}
+
+fn is_kept(load_balancer: &LoadBalancer) -> bool {
+    let finalizers = load_balancer.metadata.finalizers.as_deref().unwrap_or_default();
+    load_balancer.metadata.deletion_timestamp.is_some() || finalizers.iter().any(|finalizer| finalizer == KEEPER)
 }
 
 /// The record goes last, and only where there is one: without it nothing says that the rest is ours.

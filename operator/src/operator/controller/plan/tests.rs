@@ -77,12 +77,14 @@ impl Cluster {
                 if self.load_balancer.is_none() {
                     let mut made = LoadBalancer::new("web", spec.clone());
                     made.metadata.generation = Some(1);
+                    made.metadata.finalizers = Some(vec![KEEPER.to_owned()]);
                     self.load_balancer = Some(made);
                 }
             }
             Step::Update(spec) => {
                 let load_balancer = self.load_balancer.as_mut().unwrap();
                 load_balancer.spec = spec.clone();
+                load_balancer.metadata.finalizers = Some(vec![KEEPER.to_owned()]);
                 load_balancer.metadata.generation = load_balancer.metadata.generation.map(|number| number + 1);
             }
             Step::Delete => self.load_balancer = None,
@@ -176,6 +178,24 @@ fn what_cannot_be_had_is_told_and_told_once() {
             ("Ready", "False", "every address is taken"),
         ]
     );
+}
+
+#[test]
+fn a_record_that_can_be_deleted_before_its_service_is_mended() {
+    let mut cluster = Cluster::new();
+    cluster.carry_out(&wanted(&["198.51.100.7"]), usize::MAX);
+    let metadata = &mut cluster.load_balancer.as_mut().unwrap().metadata;
+    metadata.finalizers = None;
+    assert_eq!(
+        cluster.lines(&wanted(&["198.51.100.7"])),
+        ["change LoadBalancer to provider metal"]
+    );
+    cluster.carry_out(&wanted(&["198.51.100.7"]), usize::MAX);
+    assert_eq!(cluster.lines(&wanted(&["198.51.100.7"])), [""; 0]);
+    // Of one that is being deleted finalizers cannot be added any more.
+    let metadata = &mut cluster.load_balancer.as_mut().unwrap().metadata;
+    (metadata.finalizers, metadata.deletion_timestamp) = (None, Some(now()));
+    assert_eq!(cluster.lines(&wanted(&["198.51.100.7"])), [""; 0]);
 }
 
 #[test]
