@@ -17,6 +17,7 @@ pub mod cluster;
 pub mod conformance;
 pub mod control_plane;
 pub mod dump;
+pub mod lan;
 pub mod load;
 pub mod program;
 pub mod proxy;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cluster::Cluster;
+use crate::lan::{self, Takes};
 use crate::program::{Program, out, tools};
 
 const BUILD_LIMIT: Duration = Duration::from_mins(45);
@@ -41,6 +42,8 @@ pub enum Suite {
     KubeProxy,
     /// `[sig-network] DNS`, which comes to its server through a Service.
     Dns,
+    /// `[sig-network] LoadBalancers`, slow ones too, with a local provider. kube-proxy alone cannot pass them.
+    LoadBalancers,
     /// The tests of `[Conformance]` that a proxy decides.
     Conformance,
 }
@@ -70,11 +73,14 @@ const CONFORMANCE: [&str; 21] = [
     "DNS should provide DNS for ExternalName services",
 ];
 
+/// The provider of load balancers while tests of them run.
+const PROVIDER: &str = "upstream";
+
 /// What needs something that a cluster of kind's does not have, or that only its nodes' owner may do.
 const NEVER: &str = r"\[Disruptive\]|\[Serial\]|\[Feature:|\[FeatureGate:|\[Provider:";
 
 impl Suite {
-    /// All of them but the conformance tests, which are in the others.
+    /// Those that every proxy can run, but the conformance tests, which are in the others.
     pub const ALL: [Self; 8] = [
         Self::Services,
         Self::EndpointSlice,
@@ -115,6 +121,10 @@ impl Suite {
                 quick,
             ),
             Self::Dns => (r"\[sig-network\] DNS".to_owned(), quick),
+            Self::LoadBalancers => (
+                r"\[sig-network\] LoadBalancers".to_owned(),
+                r"\[Disruptive\]|\[Serial\]|\[FeatureGate:|\[Provider:".to_owned(),
+            ),
             Self::Conformance => {
                 let names = CONFORMANCE.map(|name| name.replace('.', r"\."));
                 (
@@ -227,7 +237,14 @@ pub fn run(cluster: &Cluster, suite: Suite, filter: Option<&str>) -> anyhow::Res
         .env("TMPDIR", temporary.path().to_string_lossy())
         .log_to(log)
         .within(RUN_LIMIT);
+    let needs_provider = suite == Suite::LoadBalancers;
+    if needs_provider {
+        lan::provide(cluster, PROVIDER, Takes::Unclassed)?;
+    }
     let status = ginkgo.output()?.status;
+    if needs_provider {
+        lan::withdraw(cluster, PROVIDER)?;
+    }
     let report = folder.join("report.json");
     ensure!(
         report.is_file(),

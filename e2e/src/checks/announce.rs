@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::checks::seconds;
 use crate::cluster::{Cluster, Node};
+use crate::lan::{self, Takes};
 use crate::load::{Load, takes_connections};
 use crate::program::wait_for;
 use crate::proxy;
@@ -16,6 +17,7 @@ use crate::proxy;
 /// The namespace of the Service and its servers, and the name of everything else.
 const NAME: &str = "announce";
 const LIMIT: Duration = Duration::from_mins(1);
+const CLASS: &str = "fairlead.io/e2e-announce";
 const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 /// From the Service's creation until it answers outside, with kubectl's own time. The first nodes must find the key of heartbeats.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
@@ -24,21 +26,12 @@ pub(super) fn run(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     proxy::wait_until_ready(cluster)?;
     let mut load = Load::start(cluster, NAME)?;
     let nodes = cluster.nodes()?;
-    let ranges = nodes.first().context("the cluster has no nodes")?.addresses.iter();
-    let ranges: Vec<_> = ranges.map(range_beside).collect();
-    cluster.apply(&json!({
-        "apiVersion": "fairlead.io/v1alpha1", "kind": "LoadBalancerProvider", "metadata": { "name": NAME },
-        "spec": { "loadBalancerClass": "fairlead.io/e2e-announce", "local": {} },
-    }))?;
-    cluster.apply(&json!({
-        "apiVersion": "fairlead.io/v1alpha1", "kind": "AddressPool", "metadata": { "name": NAME },
-        "spec": { "provider": NAME, "addresses": ranges, "reuseDelaySeconds": 0 },
-    }))?;
+    let ranges = lan::provide(cluster, NAME, Takes::Class(CLASS))?;
     let began = Instant::now();
     cluster.apply(&json!({
         "apiVersion": "v1", "kind": "Service", "metadata": { "name": "public", "namespace": NAME },
         "spec": {
-            "type": "LoadBalancer", "loadBalancerClass": "fairlead.io/e2e-announce", "ipFamilyPolicy": "PreferDualStack",
+            "type": "LoadBalancer", "loadBalancerClass": CLASS, "ipFamilyPolicy": "PreferDualStack",
             "selector": { "app": "server" }, "ports": [{ "port": 80, "targetPort": 8080 }],
         },
     }))?;
@@ -71,15 +64,15 @@ pub(super) fn run(cluster: &Cluster) -> anyhow::Result<Vec<String>> {
     load.ask_at(sockets);
     lines.push(hand_over(cluster, &load, addresses[0])?);
     lines.push(take_over(cluster, &load, &nodes, addresses[0])?);
+    lines.push(outage(cluster, &load, &nodes)?);
+    lines.push(node_port(cluster)?);
 
     // All at once, in any order: nothing may wait for ever for what is gone already.
     cluster
         .kubectl(["delete", "namespace", NAME, "--timeout=120s"])
         .within(LIMIT * 3)
         .run()?;
-    for kind in ["addresspool", "loadbalancerprovider"] {
-        cluster.kubectl(["delete", kind, NAME]).run()?;
-    }
+    lan::withdraw(cluster, NAME)?;
     Ok(lines)
 }
 
@@ -123,18 +116,75 @@ fn take_over(cluster: &Cluster, load: &Load<'_>, nodes: &[Node], address: IpAddr
     Ok(format!("agent of {owner} killed → {heir} answers: {counts}"))
 }
 
-/// Sixteen addresses in the network of a node's address, far from those that nodes and clients have.
-fn range_beside(address: &IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => {
-            let [a, b, ..] = address.octets();
-            format!("{a}.{b}.240.16-{a}.{b}.240.31")
-        }
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            format!("{a:x}:{b:x}:{c:x}:{d:x}::f0:10-{a:x}:{b:x}:{c:x}:{d:x}::f0:1f")
-        }
+/// The API server is away and every agent is killed: they go on with what they remember.
+fn outage(cluster: &Cluster, load: &Load<'_>, nodes: &[Node]) -> anyhow::Result<String> {
+    let control_plane = &nodes.first().context("the cluster has no nodes")?.name;
+    let before = announcements(&load_balancer(cluster)?);
+    let (manifest, aside) = (
+        "/etc/kubernetes/manifests/kube-apiserver.yaml",
+        "/root/kube-apiserver.yaml",
+    );
+    // Pods are counted in by the API server, so they cannot be while it is away.
+    let counts = load.during(|| {
+        cluster
+            .on_node(control_plane, &format!("mv {manifest} {aside}"))
+            .run()?;
+        let result = without_api_server(cluster, nodes, control_plane);
+        cluster
+            .on_node(control_plane, &format!("mv {aside} {manifest}"))
+            .run()?;
+        wait_for("the API server", LIMIT * 2, || {
+            Ok(cluster.kubectl(["get", "--raw", "/readyz"]).succeeds().then_some(()))
+        })?;
+        result
+    })?;
+    proxy::wait_until_ready(cluster)?;
+    let after = announcements(&load_balancer(cluster)?);
+    let nodes_of =
+        |all: &BTreeMap<IpAddr, (String, u64)>| all.values().map(|(node, _)| node.clone()).collect::<Vec<_>>();
+    let (before, after) = (nodes_of(&before), nodes_of(&after));
+    ensure!(counts.failed_new() == 0, "new connections failed: {counts}");
+    Ok(format!(
+        "API server away, all agents killed: {} → {}: {counts}",
+        before.join(" and "),
+        after.join(" and ")
+    ))
+}
+
+fn without_api_server(cluster: &Cluster, nodes: &[Node], control_plane: &str) -> anyhow::Result<()> {
+    wait_for("the API server to end", LIMIT, || {
+        Ok((!cluster.on_node(control_plane, "pgrep -x kube-apiserver").succeeds()).then_some(()))
+    })?;
+    for node in nodes {
+        let pid = "pgrep -f '^/fairlead agent'";
+        let old = cluster.on_node(&node.name, pid).run()?;
+        cluster.on_node(&node.name, "pkill -KILL -f '^/fairlead agent'").run()?;
+        wait_for("the agent to be started again", LIMIT, || {
+            let now = cluster.on_node(&node.name, pid).output()?;
+            Ok((now.status.success() && now.stdout != old.as_bytes()).then_some(()))
+        })?;
     }
+    Ok(())
+}
+
+/// A Service of type `NodePort` that opts in has an address too.
+fn node_port(cluster: &Cluster) -> anyhow::Result<String> {
+    cluster.apply(&json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": { "name": "opted-in", "namespace": NAME, "annotations": { "fairlead.io/provider": NAME } },
+        "spec": { "type": "NodePort", "selector": { "app": "server" }, "ports": [{ "port": 8000, "targetPort": 8080 }] },
+    }))?;
+    let address = wait_for("an address", LIMIT, || {
+        let found = cluster
+            .kubectl(["get", "--output=json", "loadbalancer", "opted-in", "--namespace", NAME])
+            .output()?;
+        let found: Value = serde_json::from_slice(&found.stdout).unwrap_or_default();
+        Ok(addresses(&found).first().copied())
+    })?;
+    wait_for("the address to answer", LIMIT, || {
+        Ok(takes_connections(&SocketAddr::new(address, 8000)).then_some(()))
+    })?;
+    Ok(format!("a Service of type NodePort that opts in answers at {address}"))
 }
 
 /// A ping from a node that does not have the address has one answer.
@@ -154,7 +204,11 @@ fn ping_once(cluster: &Cluster, nodes: &[Node], address: IpAddr) -> anyhow::Resu
 
 fn load_balancer(cluster: &Cluster) -> anyhow::Result<Value> {
     let all = cluster.read(["loadbalancers", "--namespace", NAME])?;
-    Ok(crate::cluster::items(&all).next().cloned().unwrap_or_default())
+    let mut all = crate::cluster::items(&all);
+    Ok(all
+        .find(|one| one["metadata"]["name"] == "public")
+        .cloned()
+        .unwrap_or_default())
 }
 
 fn addresses(load_balancer: &Value) -> Vec<IpAddr> {

@@ -76,6 +76,8 @@ impl Proxy {
         command.args(setup.command(program).get_args());
         command
             .arg(format!("--node-name={}", setup.node.name()))
+            .arg("--state-dir")
+            .arg(setup.folder.join(format!("{}-state", setup.node.name())))
             .env("RUST_LOG", "info");
         Self::start("fairlead", command, setup)
     }

@@ -87,6 +87,9 @@ impl Agent {
                 "--conntrack-tcp-timeout-close-wait",
                 "0s",
             ])
+            // What an agent of the machine itself remembers is none of theirs.
+            .arg("--state-dir")
+            .arg(logs.join(format!("{name}.state")))
             .env("RUST_LOG", "info")
             .stdin(Stdio::null())
             .stdout(Stdio::null())

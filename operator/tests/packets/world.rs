@@ -77,6 +77,8 @@ impl World {
             .arg("agent")
             .args(self.node_flags(node))
             .args(["--conntrack-max-per-core=0", "--log-format=text"])
+            .arg("--state-dir")
+            .arg(self.log_path(node).with_extension("state"))
             .env("RUST_LOG", "info")
             .stdin(Stdio::null())
             .stdout(Stdio::null())

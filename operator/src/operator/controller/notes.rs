@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use fairlead_crds::{AnnouncedBy, LoadBalancer};
 use k8s_openapi::api::core::v1::{ObjectReference, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
@@ -69,6 +70,25 @@ pub fn notes(observed: &Observed<'_>, steps: &[Step], complaint: Option<&Complai
     notes
 }
 
+/// What to tell when nodes have begun to answer for addresses.
+pub fn assigned(old: &LoadBalancer, new: &LoadBalancer) -> Vec<Note> {
+    let by = |load_balancer: &LoadBalancer| {
+        let status = load_balancer.status.as_ref();
+        status.map(|status| status.announcements.clone()).unwrap_or_default()
+    };
+    let before = by(old);
+    let is_new = |(address, now): &(String, AnnouncedBy)| before.get(address).is_none_or(|old| old.node != now.node);
+    let told = by(new).into_iter().filter(is_new).map(|(address, by)| Note {
+        is_warning: false,
+        reason: "nodeAssigned",
+        message: format!(
+            "announcing {address} from node \"{}\" with protocol \"layer2\" ({})",
+            by.node, by.reason
+        ),
+    });
+    told.collect()
+}
+
 fn list(addresses: &[IpAddr]) -> String {
     let all: Vec<_> = addresses.iter().map(|address| format!("\"{address}\"")).collect();
     format!("[{}]", all.join(" "))
@@ -94,5 +114,45 @@ pub async fn publish(recorder: &Recorder, service: &Service, notes: &[Note]) {
             Ok(Err(error)) => tracing::debug!(error = %Chain(&error), "event was not written"),
             Err(_) => tracing::debug!("event was not written in time"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn announced_by(nodes: &[(&str, &str)]) -> LoadBalancer {
+        let by = |&(address, node): &(&str, &str)| {
+            (
+                address.to_owned(),
+                json!({ "node": node, "reason": "OwnerDead", "epoch": 2 }),
+            )
+        };
+        let announcements: serde_json::Map<_, _> = nodes.iter().map(by).collect();
+        serde_json::from_value(json!({
+            "apiVersion": "fairlead.io/v1alpha1", "kind": "LoadBalancer", "metadata": { "name": "web" },
+            "spec": { "provider": "lan", "services": [] },
+            "status": { "announcements": announcements },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_node_that_begins_to_answer_is_told_once() {
+        let (first, second) = (("198.51.100.7", "a"), ("2001:db8::7", "a"));
+        let before = announced_by(&[first]);
+        let after = announced_by(&[("198.51.100.7", "b"), second]);
+        let messages: Vec<_> = assigned(&before, &after).into_iter().map(|note| note.message).collect();
+        assert_eq!(
+            messages,
+            [
+                "announcing 198.51.100.7 from node \"b\" with protocol \"layer2\" (OwnerDead)",
+                "announcing 2001:db8::7 from node \"a\" with protocol \"layer2\" (OwnerDead)",
+            ]
+        );
+        assert!(assigned(&after, &after).is_empty());
+        assert!(assigned(&before, &announced_by(&[])).is_empty());
     }
 }

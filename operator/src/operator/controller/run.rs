@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow};
+use fairlead_crds::LoadBalancer;
 use fairlead_model::ServiceName;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -21,9 +22,9 @@ use super::perform::Performer;
 use super::plan::{self, Complaint, Wanted};
 use super::queue::{Outcome, Queue};
 use super::reports;
-use super::watch::{self, Told};
+use super::watch::{self, Change, Told};
 use super::work::{Done, Work, target};
-use super::world::Touched;
+use super::world::{Touched, key_of};
 use crate::operator::lease::Claims;
 
 /// Keys whose steps are carried out at a time.
@@ -124,6 +125,9 @@ impl Controller {
     }
 
     fn absorb(&mut self, told: Told) {
+        if let Told::LoadBalancer(Change::Is(new)) = &told {
+            self.tell_of_nodes(new);
+        }
         let keys = match self.decider.world.absorb(told) {
             Touched::Keys(keys) => keys,
             Touched::Namespaces(namespaces) => namespaces
@@ -134,6 +138,20 @@ impl Controller {
         };
         for key in keys {
             self.queue.touch(key);
+        }
+    }
+
+    /// Tells Services which nodes have begun to answer for their addresses.
+    fn tell_of_nodes(&self, new: &LoadBalancer) {
+        let world = &self.decider.world;
+        let key = key_of(new);
+        let Some(old) = world.load_balancers.get(&key) else {
+            return;
+        };
+        let notes = notes::assigned(old, new);
+        if let Some(service) = world.services.get(&key).filter(|_| !notes.is_empty()) {
+            let (recorder, service) = (self.recorder.clone(), service.clone());
+            tokio::spawn(async move { notes::publish(&recorder, &service, &notes).await });
         }
     }
 

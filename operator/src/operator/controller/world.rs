@@ -169,6 +169,7 @@ fn is_older<K: ResourceExt>(one: &K, other: &K) -> bool {
     are_the_same && version(one).zip(version(other)).is_some_and(|(one, other)| one < other)
 }
 
-fn key_of<K: ResourceExt>(object: &K) -> ServiceName {
+/// The namespace and name of an object.
+pub fn key_of<K: ResourceExt>(object: &K) -> ServiceName {
     ServiceName::new(object.namespace().unwrap_or_default(), object.name_any())
 }
