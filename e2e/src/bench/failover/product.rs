@@ -142,10 +142,11 @@ impl Product {
                     "spec": { "ipAddressPools": [NAME] },
                 }),
             ],
+            // A drain begins with a cordon. By default that is for pods alone, and MetalLB knows nothing else.
             Self::Fairlead => vec![
                 json!({
                     "apiVersion": "fairlead.io/v1alpha1", "kind": "LoadBalancerProvider", "metadata": metadata,
-                    "spec": { "loadBalancerClass": CLASS, "local": {} },
+                    "spec": { "loadBalancerClass": CLASS, "local": { "cordonedNodes": "Move" } },
                 }),
                 json!({
                     "apiVersion": "fairlead.io/v1alpha1", "kind": "AddressPool", "metadata": metadata,

@@ -43,7 +43,7 @@ impl<'a> Stage<'a> {
         let nodes = cluster.nodes()?;
         power::all_on(cluster)?;
         // What an earlier run has left that failed: the class of a Service cannot be changed.
-        delete_namespace(cluster)?;
+        delete_service(cluster)?;
         product.begin(cluster, &networks)?;
         for object in servers(product) {
             cluster.apply(&object)?;
@@ -71,7 +71,7 @@ impl<'a> Stage<'a> {
 
     /// Removes the Service and the product.
     pub(super) fn clear(self) -> Result<()> {
-        delete_namespace(self.cluster)?;
+        delete_service(self.cluster)?;
         self.product.end(self.cluster, &self.networks)
     }
 
@@ -135,12 +135,17 @@ impl<'a> Stage<'a> {
     }
 }
 
-fn delete_namespace(cluster: &Cluster) -> Result<()> {
-    cluster
-        .kubectl(["delete", "namespace", NAME, "--ignore-not-found", "--timeout=120s"])
-        .within(READY_LIMIT)
-        .run()
-        .map(drop)
+/// The Service goes before its namespace, and with it its load balancer.
+fn delete_service(cluster: &Cluster) -> Result<()> {
+    let service = ["service", "public", "--namespace", NAME];
+    for what in [&service[..], &["namespace", NAME]] {
+        cluster
+            .kubectl(["delete", "--ignore-not-found", "--timeout=120s"])
+            .args(what)
+            .within(READY_LIMIT)
+            .run()?;
+    }
+    Ok(())
 }
 
 /// The servers, on the control plane, and the Service.
