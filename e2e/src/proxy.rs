@@ -25,7 +25,18 @@ const ROLLOUT_LIMIT: Duration = Duration::from_mins(3);
 /// Builds the image, puts it on the nodes and installs or upgrades the release. `settings` are Helm's `--set`.
 pub fn deploy(cluster: &Cluster, settings: &[String]) -> anyhow::Result<()> {
     load_image(cluster)?;
-    install(cluster, settings)
+    let is_there = cluster.kubectl(["get", AGENTS, "--namespace", NAMESPACE]).succeeds();
+    install(cluster, settings)?;
+    if is_there {
+        // The image has the name that it had, and nothing else need have changed.
+        for workload in [AGENTS, OPERATOR] {
+            cluster
+                .kubectl(["rollout", "restart", workload, "--namespace", NAMESPACE])
+                .run()?;
+        }
+        wait_until_ready(cluster)?;
+    }
+    Ok(())
 }
 
 /// Builds the image and puts it on the nodes.

@@ -23,7 +23,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fairlead_local::allocation::Selector;
 use fairlead_local::announcement::StartError;
-use fairlead_local::ownership::{Ineligible, OwnReason, YieldReason};
+use fairlead_local::ownership::{Ineligible, NodeId, OwnReason, YieldReason};
 use fairlead_local::speaker::{Plan, Report, Speaker, Start};
 use fairlead_model::ServiceName;
 use kube::Client;
@@ -46,6 +46,8 @@ use crate::source::Surroundings;
 const LEAVES_WITHIN: Duration = Duration::from_secs(3);
 /// A write that failed is tried again after so long.
 const RETRY: Duration = Duration::from_secs(1);
+/// A speaker that could not start is tried again after so long.
+const SPEAK_AGAIN: Duration = Duration::from_secs(10);
 /// Writes at a time.
 const AT_A_TIME: usize = 8;
 /// A write that the watch has not told of after so long is made again.
@@ -71,10 +73,13 @@ pub struct Announcing {
     is_stale: bool,
     was_in_sync: bool,
     owned: BTreeMap<IpAddr, Claim>,
+    /// The other nodes that are heard.
+    heard: BTreeSet<NodeId>,
     claims_of_others: BTreeMap<IpAddr, (u64, String)>,
     /// Writes under way, and those that the watch has not told of yet.
     writing: JoinSet<(ServiceName, Result<(), String>)>,
     written: BTreeMap<ServiceName, (Vec<Value>, Instant)>,
+    /// When to try again what failed.
     write_again: Option<Instant>,
     file: MemoryFile,
     memory: Memory,
@@ -134,6 +139,7 @@ impl Announcing {
             is_stale: false,
             was_in_sync: false,
             owned: BTreeMap::new(),
+            heard: BTreeSet::new(),
             claims_of_others: BTreeMap::new(),
             writing: JoinSet::new(),
             written: BTreeMap::new(),
@@ -212,6 +218,7 @@ impl Announcing {
             Happening::Due => {
                 if self.write_again.is_some_and(|at| at <= Instant::now()) {
                     self.write_again = None;
+                    self.speak();
                     self.claim();
                 }
                 self.remember();
@@ -266,12 +273,34 @@ impl Announcing {
         if self.memory.plan == plan {
             return;
         }
-        self.memory.plan = plan;
+        let before = std::mem::replace(&mut self.memory.plan, plan);
         self.remember_soon();
+        let now = &self.memory.plan;
+        let is_known = now.posts.keys().all(|address| before.posts.contains_key(address));
+        self.heard
+            .retain(|node| now.members.keys().any(|name| NodeId::of(name) == *node));
         match &self.speaker {
-            Some(speaker) => speaker.set_plan(self.memory.plan.clone()),
+            Some(speaker) => speaker.set_plan(now.clone()),
             None => self.speak(),
         }
+        if !is_known {
+            // What was claimed before an address was known here was not listened to.
+            self.claims_of_others.clear();
+            self.learn_claims();
+        }
+        self.show_silence();
+    }
+
+    /// Shows how many of the nodes that take part are not heard.
+    fn show_silence(&self) {
+        let others = self
+            .memory
+            .plan
+            .members
+            .keys()
+            .filter(|name| **name != *self.node)
+            .count();
+        self.metrics.silent(others.saturating_sub(self.heard.len()));
     }
 
     /// Starts to speak, if there is something to say, and a key.
@@ -283,7 +312,7 @@ impl Announcing {
             node: self.node.to_string(),
             incarnation: self.memory.incarnation,
             keys: self.memory.keys.clone(),
-            resume: std::mem::take(&mut self.memory.owned),
+            resume: self.memory.owned.clone(),
             plan: self.memory.plan.clone(),
         };
         let sender = self.sender.clone();
@@ -306,7 +335,10 @@ impl Announcing {
                     "taking part in the announcing of addresses"
                 );
             }
-            Err(error) => self.cannot_speak(&error),
+            Err(error) => {
+                self.cannot_speak(&error);
+                self.write_again = Some(Instant::now() + SPEAK_AGAIN);
+            }
         }
     }
 
@@ -336,13 +368,19 @@ impl Announcing {
                 self.remember_soon();
             }
             Report::PeerSilent(node) => {
+                self.heard.remove(&node);
+                self.show_silence();
                 tracing::info!(node = self.name_of(node), "the node is silent");
                 // Perhaps only the API server can tell who goes on.
                 if let Some(reach) = &self.reach {
                     reach.ask();
                 }
             }
-            Report::PeerHeard(node) => tracing::info!(node = self.name_of(node), "the node is heard"),
+            Report::PeerHeard(node) => {
+                self.heard.insert(node);
+                self.show_silence();
+                tracing::info!(node = self.name_of(node), "the node is heard");
+            }
             Report::Paused(gap) => tracing::warn!(?gap, "this process did not run for a while"),
             Report::Split { address, winner } => {
                 tracing::warn!(%address, winner = self.name_of(winner), "two nodes answered for the address");
@@ -357,11 +395,9 @@ impl Announcing {
         self.metrics.owned(self.owned.len());
     }
 
-    fn name_of(&self, node: fairlead_local::ownership::NodeId) -> &str {
+    fn name_of(&self, node: NodeId) -> &str {
         let members = &self.memory.plan.members;
-        let name = members
-            .keys()
-            .find(|name| fairlead_local::ownership::NodeId::of(name) == node);
+        let name = members.keys().find(|name| NodeId::of(name) == node);
         name.map_or("?", String::as_str)
     }
 

@@ -109,6 +109,11 @@ impl AnnounceMetrics {
         self.owned.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
+    /// So many nodes are not heard.
+    pub(super) fn silent(&self, count: usize) {
+        self.silent.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
     /// Counts what was told.
     pub(super) fn heard(&self, report: &Report) {
         let changed = |change, reason| {
@@ -122,15 +127,7 @@ impl AnnounceMetrics {
                 }
             }
             Report::Yields { why, .. } => changed("given_up", reason_to_yield(*why)),
-            Report::PeerSilent(_) => {
-                self.silent.inc();
-            }
-            Report::PeerHeard(_) => {
-                // The first time it is heard it was not silent before.
-                if self.silent.get() > 0 {
-                    self.silent.dec();
-                }
-            }
+            Report::PeerSilent(_) | Report::PeerHeard(_) => {}
             Report::Paused(_) => {
                 self.pauses.inc();
             }

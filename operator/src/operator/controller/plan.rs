@@ -127,6 +127,12 @@ impl Observed<'_> {
         finalizers.is_some_and(|finalizers| finalizers.iter().any(|finalizer| finalizer == FINALIZER))
     }
 
+    /// Whether the API server takes addresses into the Service's status. Those of type `NodePort` have theirs in the record alone.
+    fn has_load_balancer_status(&self) -> bool {
+        let spec = self.service.and_then(|service| service.spec.as_ref());
+        spec.and_then(|spec| spec.type_.as_deref()) == Some("LoadBalancer")
+    }
+
     /// The addresses in the Service's status. One that is not one is left out, and so replaced.
     pub fn published(&self) -> Vec<IpAddr> {
         let status = self.service.and_then(|service| service.status.as_ref());
@@ -178,7 +184,7 @@ pub fn plan(observed: &Observed<'_>, wanted: &Wanted, now: &Time) -> Vec<Step> {
             if !observed.has_finalizer() {
                 steps.push(Step::AddFinalizer);
             }
-            if observed.published() != *addresses {
+            if observed.has_load_balancer_status() && observed.published() != *addresses {
                 steps.push(Step::Publish(addresses.clone()));
             }
             steps.extend(report(observed, addresses, pool.clone(), complaint.as_ref(), now));

@@ -22,7 +22,10 @@ fn now() -> Time {
 
 fn service(finalizers: &[&str]) -> Service {
     let mut service = Service {
-        spec: Some(ServiceSpec::default()),
+        spec: Some(ServiceSpec {
+            type_: Some("LoadBalancer".to_owned()),
+            ..ServiceSpec::default()
+        }),
         ..Service::default()
     };
     service.metadata.finalizers = Some(finalizers.iter().map(|&name| name.to_owned()).collect());
@@ -195,6 +198,23 @@ fn a_record_that_can_be_deleted_before_its_service_is_mended() {
     // Of one that is being deleted finalizers cannot be added any more.
     let metadata = &mut cluster.load_balancer.as_mut().unwrap().metadata;
     (metadata.finalizers, metadata.deletion_timestamp) = (None, Some(now()));
+    assert_eq!(cluster.lines(&wanted(&["198.51.100.7"])), [""; 0]);
+}
+
+#[test]
+fn a_service_of_type_node_port_has_its_addresses_on_record_alone() {
+    let mut cluster = Cluster::new();
+    let spec = cluster.service.as_mut().unwrap().spec.as_mut().unwrap();
+    spec.type_ = Some("NodePort".to_owned());
+    assert_eq!(
+        cluster.lines(&wanted(&["198.51.100.7"])),
+        [
+            "create LoadBalancer of provider metal",
+            "add finalizer service.kubernetes.io/load-balancer-cleanup",
+            "write LoadBalancer status: 198.51.100.7",
+        ]
+    );
+    cluster.carry_out(&wanted(&["198.51.100.7"]), usize::MAX);
     assert_eq!(cluster.lines(&wanted(&["198.51.100.7"])), [""; 0]);
 }
 
