@@ -4,21 +4,39 @@ use std::error::Error;
 use std::fmt;
 
 /// Shows an error and its causes, separated by colons. A cause that the text before already ends with is left out, since
-/// some crates repeat their causes.
-pub struct Chain<'a>(pub &'a dyn Error);
+/// some crates repeat their causes. Of a refusal by the API server only its own sentence is shown.
+pub struct Chain<'a>(pub &'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = self.0.to_string();
-        f.write_str(&shown)?;
-        for cause in std::iter::successors(self.0.source(), |error| <dyn Error>::source(*error)) {
-            let text = cause.to_string();
-            if !shown.ends_with(&text) {
+        let mut shown = String::new();
+        let errors = std::iter::successors(Some(self.0), |error: &&(dyn Error + 'static)| {
+            <dyn Error>::source(*error)
+        });
+        for (index, error) in errors.enumerate() {
+            let refusal = refusal(error);
+            let text = refusal.map_or_else(|| error.to_string(), str::to_owned);
+            if index == 0 {
+                f.write_str(&text)?;
+            } else if !shown.ends_with(&text) {
                 write!(f, ": {text}")?;
-                shown = text;
             }
+            // What comes after a refusal says the same again.
+            if refusal.is_some() {
+                break;
+            }
+            shown = text;
         }
         Ok(())
+    }
+}
+
+/// What the API server says of a request that it does not do.
+fn refusal<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a str> {
+    let boxed = || error.downcast_ref::<Box<kube::Error>>().map(AsRef::as_ref);
+    match error.downcast_ref::<kube::Error>().or_else(boxed)? {
+        kube::Error::Api(status) if !status.message.is_empty() => Some(&status.message),
+        _ => None,
     }
 }
 
@@ -32,6 +50,20 @@ mod tests {
         text: &'static str,
         #[source]
         cause: Option<Box<Link>>,
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot write it")]
+    struct Write(#[source] Box<kube::Error>);
+
+    #[test]
+    fn a_refusal_is_shown_in_its_own_words() {
+        let status = kube::core::Status::failure("may only be used when `spec.type` is 'LoadBalancer'", "Invalid");
+        let error = Write(Box::new(kube::Error::Api(Box::new(status))));
+        assert_eq!(
+            Chain(&error).to_string(),
+            "cannot write it: may only be used when `spec.type` is 'LoadBalancer'"
+        );
     }
 
     #[test]

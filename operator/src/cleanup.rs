@@ -141,7 +141,7 @@ pub fn detect() -> Vec<String> {
 }
 
 /// The outcome of a removal that should have found something.
-fn outcome(what: String, result: Result<(), impl Error>) -> Outcome {
+fn outcome(what: String, result: Result<(), impl Error + 'static>) -> Outcome {
     match result {
         Ok(()) => Outcome::Removed(what),
         Err(err) => Outcome::Failed(format!("{what}: {}", Chain(&err))),

@@ -86,9 +86,11 @@ impl Cluster {
             }
             Step::Update(spec) => {
                 let load_balancer = self.load_balancer.as_mut().unwrap();
+                if load_balancer.spec != *spec {
+                    load_balancer.metadata.generation = load_balancer.metadata.generation.map(|number| number + 1);
+                }
                 load_balancer.spec = spec.clone();
                 load_balancer.metadata.finalizers = Some(vec![KEEPER.to_owned()]);
-                load_balancer.metadata.generation = load_balancer.metadata.generation.map(|number| number + 1);
             }
             Step::Delete => self.load_balancer = None,
             Step::Report(report) => {
