@@ -7,6 +7,9 @@ use serde_json::json;
 
 use crate::cluster::Cluster;
 
+/// The label of nodes that are kept out of load balancers.
+pub const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
 /// Which Services the provider takes.
 #[derive(Debug, Clone, Copy)]
 pub enum Takes<'a> {
@@ -42,6 +45,20 @@ pub fn withdraw(cluster: &Cluster, name: &str) -> anyhow::Result<()> {
         cluster.kubectl(["delete", kind, name]).run()?;
     }
     Ok(())
+}
+
+/// Whether the control plane may answer for addresses: kubeadm says no.
+pub fn exclude_control_plane(cluster: &Cluster, is_excluded: bool) -> anyhow::Result<()> {
+    let change = if is_excluded {
+        format!("{EXCLUDED}=")
+    } else {
+        format!("{EXCLUDED}-")
+    };
+    let control_plane = "--selector=node-role.kubernetes.io/control-plane";
+    cluster
+        .kubectl(["label", "nodes", control_plane, &change, "--overwrite"])
+        .run()
+        .map(drop)
 }
 
 /// Some addresses in the network of a node's address, far from those that nodes and clients have.

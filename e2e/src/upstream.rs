@@ -240,9 +240,12 @@ pub fn run(cluster: &Cluster, suite: Suite, filter: Option<&str>) -> anyhow::Res
     let needs_provider = suite == Suite::LoadBalancers;
     if needs_provider {
         lan::provide(cluster, PROVIDER, Takes::Unclassed)?;
+        // These tests count on every node that takes pods.
+        lan::exclude_control_plane(cluster, false)?;
     }
     let status = ginkgo.output()?.status;
     if needs_provider {
+        lan::exclude_control_plane(cluster, true)?;
         lan::withdraw(cluster, PROVIDER)?;
     }
     let report = folder.join("report.json");

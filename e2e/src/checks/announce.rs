@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::checks::seconds;
 use crate::cluster::{Cluster, Node};
-use crate::lan::{self, Takes};
+use crate::lan::{self, EXCLUDED, Takes};
 use crate::load::{Load, takes_connections};
 use crate::program::wait_for;
 use crate::proxy;
@@ -18,7 +18,6 @@ use crate::proxy;
 const NAME: &str = "announce";
 const LIMIT: Duration = Duration::from_mins(1);
 const CLASS: &str = "fairlead.io/e2e-announce";
-const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 /// From the Service's creation until it answers outside, with kubectl's own time. The first nodes must find the key of heartbeats.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
