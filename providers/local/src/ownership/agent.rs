@@ -29,6 +29,8 @@ pub struct Agent {
     log: BTreeMap<u64, GroupId>,
     revision: u64,
     api: bool,
+    /// Nodes that the API server calls lost.
+    pub(super) lost: BTreeSet<NodeId>,
     last_call: Instant,
     next_beat: Instant,
     /// A peer is fresh if it has answered something sent after this.
@@ -71,6 +73,7 @@ impl Agent {
             log: BTreeMap::new(),
             revision: 0,
             api: false,
+            lost: BTreeSet::new(),
             last_call: now,
             next_beat: now,
             listening_from: 0,
@@ -146,6 +149,13 @@ impl Agent {
     pub fn set_api_reachable(&mut self, reachable: bool) {
         self.dirty |= self.api != reachable;
         self.api = reachable;
+    }
+
+    /// States which nodes the API server calls not ready.
+    pub fn set_lost(&mut self, nodes: &[NodeId]) {
+        let lost = nodes.iter().copied().collect();
+        self.dirty |= self.lost != lost;
+        self.lost = lost;
     }
 
     /// A claim that its owner wrote to the API.

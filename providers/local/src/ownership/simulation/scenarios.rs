@@ -5,7 +5,7 @@ use super::*;
 fn settled(seed: u64, nodes: usize, groups: u8) -> World {
     let mut world = World::new(seed, nodes, groups, Mode::Sticky);
     world.run(3_000);
-    world.assert_one_owner_each(seed);
+    world.assert_one_owner_each();
     world.forget_observations();
     world
 }
@@ -14,15 +14,15 @@ fn take_over_times(nodes: usize, loss: u64, trials: u64) -> Vec<u64> {
     let mut times: Vec<u64> = (1..=trials)
         .map(|seed| {
             let mut world = settled(seed, nodes, 1);
-            world.loss = loss;
+            world.network.loss = loss;
             let wait = 1_000 + world.random.below(100);
             world.run(wait);
             world.forget_observations();
             let owner = world.owners(world.groups[0].0)[0];
-            world.nodes[owner].agent = None;
+            world.stop(owner);
             world.run(2_000);
-            world.assert_one_owner_each(seed);
-            world.longest_unowned / MS
+            world.assert_one_owner_each();
+            world.watch.longest_unowned / MS
         })
         .collect();
     times.sort_unstable();
@@ -42,26 +42,26 @@ fn a_dead_owner_is_replaced_within_the_target() {
 #[test]
 fn random_loss_moves_nothing_within_an_hour() {
     let mut world = settled(7, 3, 1);
-    world.loss = 50;
+    world.network.loss = 50;
     world.run(3_600 * 1_000);
-    assert_eq!((world.owns, world.longest_unowned), (0, 0));
+    assert_eq!((world.watch.owns, world.watch.longest_unowned), (0, 0));
 }
 
 #[test]
 fn a_drained_owner_keeps_until_its_successor_has_claimed() {
     for seed in 1..=50 {
         let mut world = settled(seed, 3, 3);
-        world.loss = 50;
+        world.network.loss = 50;
         let owner = world.owners(world.groups[0].0)[0];
         world.qualify(owner, Eligibility::Leaving);
         world.run(2_000);
-        world.assert_one_owner_each(seed);
+        world.assert_one_owner_each();
         assert_ne!(world.owners(world.groups[0].0), [owner], "seed {seed}");
-        assert_eq!(world.longest_unowned, 0, "seed {seed}");
+        assert_eq!(world.watch.longest_unowned, 0, "seed {seed}");
         assert!(
-            world.longest_double < 400 * MS,
+            world.watch.longest_double < 400 * MS,
             "seed {seed}: {} µs",
-            world.longest_double
+            world.watch.longest_double
         );
     }
 }
@@ -70,10 +70,10 @@ fn a_drained_owner_keeps_until_its_successor_has_claimed() {
 fn an_owner_that_is_cut_off_yields() {
     let mut world = settled(3, 3, 1);
     let owner = world.owners(world.groups[0].0)[0];
-    world.nodes[owner].side = 1;
+    world.part(owner, 1);
     world.run(450);
     assert!(!world.owners(world.groups[0].0).contains(&owner));
-    world.assert_one_owner_each(3);
+    world.assert_one_owner_each();
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_claim_written_to_the_api_makes_the_minority_yield() {
         .as_mut()
         .expect("it runs")
         .set_api_reachable(true);
-    world.nodes[owner].side = 1;
+    world.part(owner, 1);
     world.run(1_000);
     assert_eq!(world.owners(group).len(), 2, "both sides are entitled");
     let other = *world
@@ -111,15 +111,15 @@ fn a_rollout_of_all_agents_moves_nothing() {
         for node in 0..3 {
             world.stop(node);
             world.run(150);
-            world.start(node);
+            world.start(node, Disk::Current);
             world.run(1_500);
         }
         let after: Vec<_> = world.groups.iter().map(|(group, _)| world.owners(*group)).collect();
         assert_eq!(before, after, "seed {seed}");
         assert!(
-            world.longest_unowned < 250 * MS,
+            world.watch.longest_unowned < 250 * MS,
             "seed {seed}: {} µs",
-            world.longest_unowned
+            world.watch.longest_unowned
         );
     }
 }
@@ -132,11 +132,11 @@ fn a_revertive_group_goes_back_without_a_gap() {
     let first = world.owners(group)[0];
     world.stop(first);
     world.run(2_000);
-    world.start(first);
+    world.start(first, Disk::Current);
     world.run(1_000);
     world.forget_observations();
     world.run(4_000);
-    assert_eq!((world.owners(group), world.longest_unowned), (vec![first], 0));
+    assert_eq!((world.owners(group), world.watch.longest_unowned), (vec![first], 0));
 }
 
 #[test]
