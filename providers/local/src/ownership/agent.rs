@@ -9,7 +9,7 @@ use super::claims::Group;
 use super::config::{Config, Eligibility, Event, GroupId, Mode, Output, YieldReason};
 use super::membership::Peer;
 use super::rank::NodeId;
-use super::wire::{self, Body, Datagram, ENTRIES, Heartbeat, MEMBERS, WireError};
+use super::wire::{self, Body, Datagram, ENTRIES, Heartbeat, MEMBERS, Standing, WireError};
 
 /// One node's part in the decisions.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl Agent {
         };
         for (id, epoch) in resume {
             let mut group = Group::new(Mode::Sticky);
-            group.learn(*id, *epoch, node);
+            group.learn(*id, *epoch, node, None);
             agent.groups.insert(*id, group);
             agent.touch(*id);
         }
@@ -133,7 +133,7 @@ impl Agent {
             self.dirty = true;
             if new {
                 for entry in self.peers.values().filter_map(|peer| peer.table.get(&id)) {
-                    group.learn(id, entry.epoch, entry.owner);
+                    group.learn(id, entry.epoch, entry.owner, None);
                 }
                 self.touch(id);
             }
@@ -163,7 +163,7 @@ impl Agent {
         let Some(known) = self.groups.get_mut(&group) else {
             return;
         };
-        if known.learn(group, epoch, node) {
+        if known.learn(group, epoch, node, Some(self.last_call)) {
             known.by_api = node != self.me;
             self.touch(group);
         }
@@ -196,22 +196,46 @@ impl Agent {
         match body {
             Body::Heartbeat(beat) => {
                 peer.owed |= beat.probe;
-                self.dirty |= peer.beat(sequence, beat, (self.incarnation, self.listening_from));
+                if peer.beat(sequence, beat, (self.incarnation, self.listening_from)) {
+                    self.dirty = true;
+                    let owned = self.groups.iter().filter(|(_, group)| group.owner == from);
+                    let owned: Vec<GroupId> = owned.map(|(id, _)| *id).collect();
+                    owned.into_iter().for_each(|id| self.hear_owner(id));
+                }
             }
             Body::State { after, entries } => {
                 peer.learn(after, &entries);
                 peer.owed = true;
                 for entry in entries {
-                    let known = self.groups.get_mut(&entry.group);
-                    if known.is_some_and(|known| known.learn(entry.group, entry.epoch, entry.owner)) {
+                    let Some(known) = self.groups.get_mut(&entry.group) else {
+                        continue;
+                    };
+                    let learned = known.learn(entry.group, entry.epoch, entry.owner, Some(now));
+                    known.by_api &= !known.is_claim_of(&entry);
+                    if learned {
                         self.touch(entry.group);
                     }
+                    self.hear_owner(entry.group);
                     self.stale.insert(entry.group);
                 }
             }
         }
         self.settle(now);
         Ok(())
+    }
+
+    /// Takes the word of a group's owner, which this node passes on to those that do not hear it.
+    fn hear_owner(&mut self, id: GroupId) {
+        let group = self.groups.get_mut(&id).expect("the group is known");
+        let stays = self.peers.get(&group.owner).is_some_and(|peer| {
+            let entry = peer.table.get(&id).filter(|entry| group.is_claim_of(entry));
+            let says = entry.is_some_and(|entry| entry.holds && entry.standing == Standing::Eligible);
+            says && peer.joined && peer.hears.contains(&self.me)
+        });
+        if group.stays != stays {
+            group.stays = stays;
+            self.touch(id);
+        }
     }
 
     /// The next thing to do.
@@ -318,7 +342,9 @@ impl Agent {
     /// Whether this agent may own anything, and whether it knows enough to claim.
     fn judge_myself(&mut self, now: Instant) {
         let fresh = self.peers.values().filter(|peer| peer.heard && peer.fresh).count();
-        let majority = (fresh + 1) * 2 > self.peers.len() + 1;
+        let joins = |peer: &&Peer| peer.heard && peer.fresh && peer.hears.contains(&self.me);
+        let joined = self.peers.values().filter(joins).count();
+        let majority = (joined + 1) * 2 > self.peers.len() + 1;
         self.dirty |= majority != self.majority;
         self.majority = majority;
         let entitled = self.api || majority;
@@ -329,12 +355,11 @@ impl Agent {
         self.dirty |= entitled != self.entitled;
         self.entitled = entitled;
         if !self.joined && entitled {
-            let heard_are_known = self
-                .peers
-                .values()
-                .all(|peer| !peer.heard || (peer.fresh && peer.in_sync()));
-            let complete = fresh == self.peers.len();
             let late = now.saturating_duration_since(self.listening_since) >= self.config.join;
+            // Who does not hear this node tells it nothing.
+            let is_known = |peer: &Peer| peer.fresh && peer.in_sync() || late && !peer.hears.contains(&self.me);
+            let heard_are_known = self.peers.values().all(|peer| !peer.heard || is_known(peer));
+            let complete = fresh == self.peers.len();
             self.joined = heard_are_known && (complete || late);
             self.dirty |= self.joined;
             if self.joined {

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::agent::Agent;
 use super::config::{Eligibility, Event, GroupId, Mode, Output, OwnReason, YieldReason};
@@ -50,7 +50,7 @@ impl Agent {
     fn decide_free(&mut self, id: GroupId, now: Instant) -> bool {
         let may = self.joined && self.entitled;
         let eligible = matches!(self.groups[&id].eligibility, Eligibility::Eligible { .. });
-        let wait = if may && eligible { self.reason(id) } else { None };
+        let wait = if may && eligible { self.reason(id, now) } else { None };
         let group = self.groups.get_mut(&id).expect("decided groups exist");
         let Some((why, wait)) = wait else {
             group.open_since = None;
@@ -60,7 +60,11 @@ impl Agent {
         if now.saturating_duration_since(since) < wait {
             return true;
         }
+        if why == OwnReason::OwnerDead && !self.majority {
+            group.taken_from = Some(group.owner);
+        }
         group.open_since = None;
+        group.stays = false;
         group.epoch += 1;
         group.owner = self.me;
         group.holds = true;
@@ -71,15 +75,27 @@ impl Agent {
     }
 
     /// Why this node would claim the group, and how long that has to be so before it does.
-    fn reason(&self, id: GroupId) -> Option<(OwnReason, std::time::Duration)> {
+    fn reason(&self, id: GroupId, now: Instant) -> Option<(OwnReason, Duration)> {
         let mode = self.groups[&id].mode;
         match self.state(id) {
-            State::Open(why) => Some((why, self.config.stagger * self.place(id))),
+            State::Open(why) => {
+                let since = self.groups[&id].open_since.unwrap_or(now);
+                let age = (self.groups[&id].learned_at).map(|learned| since.saturating_duration_since(learned));
+                let is_news = why == OwnReason::OwnerDead && age.is_some_and(|age| age < self.config.silence);
+                let sign_of_life = if is_news { self.config.silence } else { Duration::ZERO };
+                Some((why, sign_of_life + self.config.stagger * self.place(id)))
+            }
             State::Doubtful => Some((
                 OwnReason::Vacant,
-                self.config.join + self.config.stagger * self.place(id),
+                self.config.join + self.config.stagger * (self.place(id) + 1),
             )),
-            State::Held if mode == Mode::Revertive && self.majority && self.place(id) == 0 => {
+            // If the owner is not heard, nobody knows here who ranks better.
+            State::Held
+                if mode == Mode::Revertive
+                    && self.majority
+                    && self.peers.get(&self.groups[&id].owner).is_some_and(|owner| owner.heard)
+                    && self.place(id) == 0 =>
+            {
                 Some((OwnReason::Reverted, self.config.revert_after))
             }
             State::Held => None,
@@ -94,28 +110,58 @@ impl Agent {
         if group.owner == self.me {
             return State::Open(OwnReason::Resumed);
         }
-        let Some(peer) = self.peers.get(&group.owner).filter(|_| self.is_alive(group.owner)) else {
-            // Alone with the API, and told by the API of another side's claim: that side may live.
-            let elsewhere = group.by_api && !self.majority && self.peers.contains_key(&group.owner);
-            return if elsewhere {
-                State::Held
-            } else {
-                State::Open(OwnReason::OwnerDead)
-            };
+        let Some(peer) = self.peers.get(&group.owner) else {
+            return State::Open(OwnReason::OwnerDead);
         };
-        if !peer.joined && peer.incarnation > 0 && peer.table.get(&id).is_none_or(|entry| !entry.holds) {
+        let answers = peer.heard && peer.hears.contains(&self.me);
+        if !answers && !self.majority {
+            // This node may be the one that is cut off.
+            return if !peer.heard && self.may_take_alone(id) {
+                State::Open(OwnReason::OwnerDead)
+            } else {
+                State::Held
+            };
+        }
+        if peer.heard && !peer.joined {
             // It starts or wakes, and takes up what it owned when it has heard the others.
             return State::Doubtful;
         }
-        match peer.table.get(&id) {
-            Some(entry) if entry.epoch < group.epoch => State::Doubtful,
-            None => State::Doubtful,
-            Some(entry) => match (entry.standing, entry.holds) {
-                (Standing::Eligible, true) => State::Held,
-                (Standing::Eligible, false) => State::Open(OwnReason::Vacant),
-                _ => State::Open(OwnReason::OwnerLeaves),
-            },
+        if answers {
+            return match peer.table.get(&id).filter(|entry| group.is_claim_of(entry)) {
+                None => State::Doubtful,
+                Some(entry) => match (entry.standing, entry.holds) {
+                    (Standing::Eligible, true) => State::Held,
+                    (Standing::Eligible, false) => State::Open(OwnReason::Vacant),
+                    _ => State::Open(OwnReason::OwnerLeaves),
+                },
+            };
         }
+        if peer.heard || self.is_alive(group.owner) {
+            // Its table does not arrive here. Others have it.
+            return if self.is_vouched_for(id) {
+                State::Held
+            } else {
+                State::Doubtful
+            };
+        }
+        State::Open(OwnReason::OwnerDead)
+    }
+
+    /// Whether a node without a majority, but with the API server, takes a group from an owner that it
+    /// does not hear: it may be this node that is cut off, and the others that go on.
+    fn may_take_alone(&self, id: GroupId) -> bool {
+        let group = &self.groups[&id];
+        let is_pair = self.peers.len() == 1;
+        (is_pair && !group.by_api) || (self.lost.contains(&group.owner) && group.taken_from != Some(group.owner))
+    }
+
+    /// Whether a third node hears the owner and has its word that it holds the group and stays.
+    fn is_vouched_for(&self, id: GroupId) -> bool {
+        let group = &self.groups[&id];
+        self.peers.values().any(|peer| {
+            let says = peer.table.get(&id).is_some_and(|entry| group.is_claim_of(entry) && entry.holds);
+            says && peer.heard && peer.hears.contains(&group.owner)
+        })
     }
 
     /// A node that is not heard lives as long as half of those that are heard, this one included, hear it.

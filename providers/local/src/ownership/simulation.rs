@@ -253,6 +253,7 @@ impl World {
         }
         self.note(format_args!("node {node}: {eligibility:?} for {:x}", group.0[0]));
         self.disturb();
+        self.watch.qualified.insert((group, node), self.now);
         if let Some(agent) = &mut self.nodes[node].agent {
             agent.set_eligibility(group, eligibility);
         }
@@ -402,9 +403,28 @@ impl World {
         self.trace.push_back(format!("{seconds:>4}.{rest:06}  {what}"));
     }
 
-    /// Ends the run with what led to it.
+    /// Ends the run with what led to it and what each agent knows.
     fn fail(&self, what: Arguments) -> ! {
-        let trace: String = self.trace.iter().map(|line| format!("{line}\n")).collect();
-        panic!("{trace}at {} µs: {what}", self.now);
+        let mut story: String = self.trace.iter().map(|line| format!("{line}\n")).collect();
+        let names: BTreeMap<NodeId, usize> = self.ids.iter().copied().zip(0..).collect();
+        for (node, this) in self.nodes.iter().enumerate() {
+            let Some(agent) = &this.agent else { continue };
+            let hears: Vec<usize> = (agent.peers.iter().filter(|(_, peer)| peer.heard)).map(|(id, _)| names[id]).collect();
+            story += &format!(
+                "node {node}: hears {hears:?} of {:?}, joined {}, majority {}, API {}\n",
+                this.members, agent.joined, agent.majority, this.api.told
+            );
+            for (id, group) in &agent.groups {
+                let owner = names.get(&group.owner);
+                story += &format!(
+                    "    {:x}: epoch {} of {owner:?}, holds {}, stays {}, by API {}, {:?}\n",
+                    id.0[0], group.epoch, group.holds, group.stays, group.by_api, group.eligibility
+                );
+            }
+        }
+        for (id, index) in names {
+            story = story.replace(&format!("{id:?}"), &format!("node {index}"));
+        }
+        panic!("{story}at {} µs: {what}", self.now);
     }
 }

@@ -72,6 +72,8 @@ pub(super) struct Entry {
     /// The highest claim it knows.
     pub(super) epoch: u64,
     pub(super) owner: NodeId,
+    /// The sender holds that claim. Of another's claim: its owner has told the sender that it holds it
+    /// and does not leave.
     pub(super) holds: bool,
     pub(super) standing: Standing,
     pub(super) weight: u16,

@@ -55,6 +55,12 @@ impl Network {
         }
     }
 
+    /// Every link is good or cut: none that loses so much that it comes and goes.
+    pub(super) fn is_clear(&self) -> bool {
+        let is_bad = |loss: &u64| (CLEAN + 1..ALL).contains(&(loss + self.loss));
+        !self.links.iter().flatten().any(is_bad)
+    }
+
     /// In both directions no more than this is lost.
     pub(super) fn joins(&self, one: usize, other: usize, loss: u64) -> bool {
         self.loss(one, other) <= loss && self.loss(other, one) <= loss

@@ -3,8 +3,8 @@
 //! 1. Two owners do not last: [`Bond`] says how long two may both own a group.
 //! 2. While an eligible majority is joined by good links, a group has an owner that it can reach: a
 //!    break ends within [`VACANT`].
-//! 3. Nothing moves without a cause: no claim later than [`RESTLESS`] after the last change in the
-//!    world, no more than [`CLAIMS`] of one group after one change, and none against an owner that
+//! 3. Nothing moves without a cause: while no link is bad, no claim later than [`RESTLESS`] after the last change in the
+//!    world, no more than [`CLAIMS`] of one group by one node after one change, and none against an owner that
 //!    is fit and has been joined to the claimant by a good majority for [`SETTLED`].
 //! 4. Epochs grow: what an agent knows never falls, and a claim is above all that the claimant's good
 //!    neighbours knew [`SETTLED`] ago.
@@ -18,7 +18,7 @@ pub(super) const DOUBLE: u64 = 600 * MS;
 pub(super) const DOUBLE_BY_API: u64 = 800 * MS;
 pub(super) const VACANT: u64 = 3_500 * MS;
 const RESTLESS: u64 = 4_000 * MS;
-const CLAIMS: u32 = 4;
+const CLAIMS: u32 = 2;
 const SETTLED: u64 = 1_000 * MS;
 
 /// What can tell two owners of each other.
@@ -42,11 +42,13 @@ pub(super) struct Watch {
     /// Something that `reconsider` looks at.
     pub(super) changed: bool,
     disturbed_at: u64,
-    claims: BTreeMap<GroupId, u32>,
+    claims: BTreeMap<(GroupId, usize), u32>,
     /// Since when a node's process holds a group, and by which claim.
     holders: BTreeMap<(GroupId, usize), (u64, u64)>,
     /// By node: what its agent knew, and when it learned it; the newest last.
     known: BTreeMap<(GroupId, usize), Vec<(u64, u64)>>,
+    /// When a node's eligibility changed last.
+    pub(super) qualified: BTreeMap<(GroupId, usize), u64>,
     double: BTreeMap<(GroupId, usize, usize), (Bond, u64)>,
     pub(super) longest_double: u64,
     pub(super) owns: usize,
@@ -131,10 +133,10 @@ impl World {
 
     fn judge_claim(&mut self, node: usize, group: GroupId, epoch: u64) {
         let quiet = self.now - self.watch.disturbed_at;
-        let claims = self.watch.claims.entry(group).or_default();
+        let claims = self.watch.claims.entry((group, node)).or_default();
         *claims += 1;
         let claims = *claims;
-        if quiet > RESTLESS || claims > CLAIMS {
+        if self.network.is_clear() && (quiet > RESTLESS || claims > CLAIMS) {
             self.fail(format_args!(
                 "flapping: node {node} claims {group:?}, the {claims}. time, {quiet} µs after a cause"
             ));
@@ -151,11 +153,16 @@ impl World {
                 ));
             }
             let held = self.watch.holders.get(&(group, other));
-            let fit = matches!(self.nodes[other].eligibility[&group], Eligibility::Eligible { .. });
+            let changed = self.watch.qualified.get(&(group, other));
+            let fit = self.is_fit(other, group) && changed.is_none_or(|changed| *changed <= then);
             if held.is_some_and(|(since, by)| *since <= then && by + 1 == epoch) && fit && self.is_sticky(group) {
                 self.fail(format_args!("node {node} takes {group:?} from {other}, which is fit"));
             }
         }
+    }
+
+    fn is_fit(&self, node: usize, group: GroupId) -> bool {
+        matches!(self.nodes[node].eligibility[&group], Eligibility::Eligible { .. })
     }
 
     fn is_sticky(&self, group: GroupId) -> bool {
@@ -182,7 +189,7 @@ impl World {
             }
             for mask in self.watch.majorities.keys() {
                 let members = || (0..self.nodes.len()).filter(|node| mask & 1 << node != 0);
-                let fit = members().any(|node| matches!(self.nodes[node].eligibility[&group], Eligibility::Eligible { .. }));
+                let fit = members().any(|node| self.is_fit(node, group));
                 let reached = members().any(|node| {
                     (owners.iter()).any(|owner| *owner == node || self.network.joins(*owner, node, ALL - 1))
                 });
