@@ -265,7 +265,7 @@ impl Agent {
     pub fn owned(&self) -> impl Iterator<Item = (GroupId, u64)> {
         self.groups
             .iter()
-            .filter(|(_, group)| group.holds)
+            .filter(|(_, group)| group.holds && group.owner == self.me)
             .map(|(id, group)| (*id, group.epoch))
     }
 
@@ -472,7 +472,8 @@ impl Agent {
     }
 
     fn give_up_all(&mut self, why: YieldReason) {
-        let held: Vec<GroupId> = self.owned().map(|(id, _)| id).collect();
+        let held = self.groups.iter().filter(|(_, group)| group.holds);
+        let held: Vec<GroupId> = held.map(|(id, _)| *id).collect();
         for id in held {
             self.give_up(id, why);
         }

@@ -178,7 +178,7 @@ impl World {
             agent.set_eligibility(*group, this.eligibility[group]);
         }
         this.agent = Some(agent);
-        this.api.told = false;
+        (this.api.told, this.api.listed) = (false, false);
         this.lost.clear();
         self.forget_known(node);
         self.disturb();

@@ -18,6 +18,8 @@ pub(super) struct ApiLink {
     pub(super) up: bool,
     /// What the agent was told last.
     pub(super) told: bool,
+    /// Since the server came into reach again, the node has been told all that it missed.
+    pub(super) listed: bool,
     /// Since when the server has not heard of the node.
     away_since: Option<u64>,
 }
@@ -27,6 +29,7 @@ impl ApiLink {
         Self {
             up: true,
             told: false,
+            listed: false,
             away_since: None,
         }
     }
@@ -67,6 +70,7 @@ impl World {
             (News::Unreachable, 300 + self.random.below(2_500))
         };
         self.tell(node, news, delay * MS);
+        self.nodes[node].api.listed = false;
         let reached = self.nodes[node].api.up && self.nodes[node].powered;
         self.nodes[node].api.away_since = if reached { None } else { Some(self.now) };
         let then = if reached { 500 * MS } else { GRACE };
@@ -102,10 +106,11 @@ impl World {
         }
     }
 
-    /// A claim arrives at the server, which keeps the highest one.
+    /// A claim arrives at the server, which keeps the last one of the highest epoch.
     pub(super) fn written(&mut self, node: usize, group: GroupId, epoch: u64) {
         let known = self.api.claims.get(&group).map_or(0, |claim| claim.0);
-        if self.reaches_api(node) && epoch > known {
+        if self.reaches_api(node) && epoch >= known {
+            self.note(format_args!("the API has {:x} epoch {epoch} of node {node}", group.0[0]));
             self.api.claims.insert(group, (epoch, self.ids[node]));
             self.tell_all(News::Claim(group));
         }
@@ -125,6 +130,8 @@ impl World {
                 let claimed: Vec<GroupId> = self.api.claims.keys().copied().collect();
                 claimed.into_iter().for_each(|group| self.state(node, News::Claim(group)));
                 self.state(node, news);
+                self.nodes[node].api.listed = true;
+                self.disturb();
                 let agent = self.nodes[node].agent.as_ref();
                 let owned: Vec<_> = agent.map_or_else(Vec::new, |agent| agent.owned().collect());
                 for (group, epoch) in owned {
@@ -170,6 +177,12 @@ impl World {
             News::Claim(group) => {
                 let (epoch, owner) = self.api.claims[&group];
                 self.act(node, |agent, _| agent.api_claim(group, epoch, owner));
+                // Of two claims with one epoch the server may have kept the lower one.
+                let agent = self.nodes[node].agent.as_ref();
+                let owned = agent.and_then(|agent| agent.owned().find(|(owned, _)| *owned == group));
+                if let Some((_, epoch)) = owned.filter(|_| owner != self.ids[node]) {
+                    self.schedule(5 * MS, Happening::Written { node, group, epoch });
+                }
             }
         }
     }

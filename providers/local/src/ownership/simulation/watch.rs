@@ -136,7 +136,8 @@ impl World {
         let claims = self.watch.claims.entry((group, node)).or_default();
         *claims += 1;
         let claims = *claims;
-        if self.network.is_clear() && (quiet > RESTLESS || claims > CLAIMS) {
+        let joined = self.watch.majorities.keys().any(|mask| mask & 1 << node != 0);
+        if self.network.is_clear() && (claims > CLAIMS || (joined && quiet > RESTLESS)) {
             self.fail(format_args!(
                 "flapping: node {node} claims {group:?}, the {claims}. time, {quiet} µs after a cause"
             ));
@@ -290,7 +291,7 @@ impl World {
             return Bond::Nothing;
         }
         let may = |node: usize| self.nodes[node].api.told || self.may_have_majority(node);
-        let by_api = |node: usize| self.nodes[node].api.told && self.reaches_api(node);
+        let by_api = |node: usize| self.nodes[node].api.told && self.nodes[node].api.listed && self.reaches_api(node);
         if !may(one) || !may(other) {
             Bond::Barred
         } else if by_api(one) && by_api(other) {
