@@ -160,9 +160,15 @@ impl Agent {
 
     /// A claim that its owner wrote to the API.
     pub fn api_claim(&mut self, group: GroupId, epoch: u64, node: NodeId) {
+        let answers = self.answers(node);
         let Some(known) = self.groups.get_mut(&group) else {
             return;
         };
+        // Of two claims with one epoch the API may have the one that lost, or one from before a loss of
+        // memory. Those that hear each other know better.
+        if epoch == known.epoch && (known.stays || (known.holds && answers)) {
+            return;
+        }
         if known.learn(group, epoch, node, Some(self.last_call)) {
             known.by_api = node != self.me;
             self.touch(group);
@@ -267,6 +273,12 @@ impl Agent {
             .iter()
             .filter(|(_, group)| group.holds && group.owner == self.me)
             .map(|(id, group)| (*id, group.epoch))
+    }
+
+    /// Whether a peer and this node hear each other.
+    pub(super) fn answers(&self, node: NodeId) -> bool {
+        let peer = self.peers.get(&node);
+        peer.is_some_and(|peer| peer.heard && peer.hears.contains(&self.me))
     }
 
     fn is_quiet(&self, peer: &Peer, now: Instant) -> bool {

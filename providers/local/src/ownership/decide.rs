@@ -113,7 +113,7 @@ impl Agent {
         let Some(peer) = self.peers.get(&group.owner) else {
             return State::Open(OwnReason::OwnerDead);
         };
-        let answers = peer.heard && peer.hears.contains(&self.me);
+        let answers = self.answers(group.owner);
         if !answers && !self.majority {
             // This node may be the one that is cut off.
             return if !peer.heard && self.may_take_alone(id) {

@@ -192,7 +192,7 @@ impl World {
                 let members = || (0..self.nodes.len()).filter(|node| mask & 1 << node != 0);
                 let fit = members().any(|node| self.is_fit(node, group));
                 let reached = members().any(|node| {
-                    (owners.iter()).any(|owner| *owner == node || self.network.joins(*owner, node, ALL - 1))
+                    (owners.iter()).any(|owner| self.is_linked(*owner, node, ALL - 1))
                 });
                 if fit && !reached {
                     let since = self.watch.lacking.get(&(group, *mask)).copied();
