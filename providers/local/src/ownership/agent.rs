@@ -44,8 +44,8 @@ pub struct Agent {
     dirty: bool,
     /// These groups are to be decided again.
     stale: BTreeSet<GroupId>,
-    /// These groups wait for a time to pass.
-    waiting: BTreeSet<GroupId>,
+    /// These groups wait for a time to pass, and are to be decided again then.
+    pub(super) waiting: BTreeSet<(Instant, GroupId)>,
     pub(super) out: VecDeque<Output>,
 }
 
@@ -254,17 +254,14 @@ impl Agent {
         if self.dirty || !self.stale.is_empty() {
             return self.last_call;
         }
-        let busy = !self.waiting.is_empty()
-            || (self.entitled && !self.joined)
+        let busy = (self.entitled && !self.joined)
             || self
                 .peers
                 .values()
                 .any(|peer| peer.heard && (peer.has_of_me < self.revision || self.is_quiet(peer, self.next_beat)));
-        if busy {
-            self.next_beat.min(self.last_call + self.config.probe_interval)
-        } else {
-            self.next_beat
-        }
+        let probe = busy.then(|| self.last_call + self.config.probe_interval);
+        let decide = self.waiting.first().map(|(then, _)| *then);
+        probe.into_iter().chain(decide).fold(self.next_beat, Instant::min)
     }
 
     /// The groups that this node owns now, with their epochs: what to keep for `resume`.
@@ -314,11 +311,15 @@ impl Agent {
         let changed = self.judge_peers(now);
         self.judge_myself(now);
         let mut ids = std::mem::take(&mut self.stale);
-        ids.append(&mut self.waiting);
         if std::mem::take(&mut self.dirty) {
             ids = self.groups.keys().copied().collect();
+            self.waiting.clear();
         }
-        self.waiting = self.decide(ids, now);
+        while let Some((_, id)) = self.waiting.first().filter(|(then, _)| *then <= now) {
+            ids.insert(*id);
+            self.waiting.pop_first();
+        }
+        self.decide(ids, now);
         let beat_due = changed || now >= self.next_beat;
         if beat_due {
             self.next_beat = now + self.config.interval;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::agent::Agent;
 use super::config::{Eligibility, Event, GroupId, Mode, Output, OwnReason, YieldReason};
+use super::membership::Peer;
 use super::rank::{NodeId, score};
 use super::wire::Standing;
 
@@ -20,18 +21,16 @@ enum State {
 }
 
 impl Agent {
-    /// Decides these groups; says which of them wait for time to pass.
-    pub(super) fn decide(&mut self, ids: BTreeSet<GroupId>, now: Instant) -> BTreeSet<GroupId> {
-        let mut waiting = BTreeSet::new();
+    /// Decides these groups, and notes when to decide those again that wait for time to pass.
+    pub(super) fn decide(&mut self, ids: BTreeSet<GroupId>, now: Instant) {
         for id in ids {
             let Some(group) = self.groups.get(&id) else { continue };
             if group.holds {
                 self.decide_held(id);
-            } else if self.decide_free(id, now) {
-                waiting.insert(id);
+            } else if let Some(then) = self.decide_free(id, now) {
+                self.waiting.insert((then, id));
             }
         }
-        waiting
     }
 
     fn decide_held(&mut self, id: GroupId) {
@@ -47,18 +46,19 @@ impl Agent {
         }
     }
 
-    fn decide_free(&mut self, id: GroupId, now: Instant) -> bool {
+    /// When to decide it again, if nothing else happens.
+    fn decide_free(&mut self, id: GroupId, now: Instant) -> Option<Instant> {
         let may = self.joined && self.entitled;
         let eligible = matches!(self.groups[&id].eligibility, Eligibility::Eligible { .. });
         let wait = if may && eligible { self.reason(id, now) } else { None };
         let group = self.groups.get_mut(&id).expect("decided groups exist");
         let Some((why, wait)) = wait else {
             group.open_since = None;
-            return false;
+            return None;
         };
-        let since = *group.open_since.get_or_insert(now);
-        if now.saturating_duration_since(since) < wait {
-            return true;
+        let then = *group.open_since.get_or_insert(now) + wait;
+        if now < then {
+            return Some(then);
         }
         if why == OwnReason::OwnerDead && !self.majority {
             group.taken_from = Some(group.owner);
@@ -71,7 +71,7 @@ impl Agent {
         let epoch = group.epoch;
         self.touch(id);
         self.out.push_back(Output::Own { group: id, epoch, why });
-        false
+        None
     }
 
     /// Why this node would claim the group, and how long that has to be so before it does.
@@ -175,19 +175,26 @@ impl Agent {
         (judges - vouching) * 2 <= judges
     }
 
-    /// How many candidates come before this node.
+    /// How many candidates come before this node. For a group that nobody has had yet, who has not said
+    /// whether it can take it counts too: all nodes learn of a new group at about the same time.
     fn place(&self, id: GroupId) -> u32 {
         let group = &self.groups[&id];
         let rank = |node: NodeId, weight: u16| {
             let keeps = group.mode == Mode::Sticky && group.owner == node;
             Reverse((keeps, weight, score(node, id)))
         };
-        let mine = rank(self.me, group.entry(id).weight);
+        let is_new = group.epoch == 0;
+        let my_weight = group.entry(id).weight;
+        let mine = rank(self.me, my_weight);
+        let weight = |peer: &Peer| match peer.table.get(&id) {
+            Some(entry) if entry.standing == Standing::Eligible => Some(entry.weight),
+            None if is_new => Some(my_weight),
+            _ => None,
+        };
         let before = (self.peers.iter())
-            .filter(|(_, peer)| peer.heard && peer.joined && peer.entitled)
-            .filter_map(|(node, peer)| Some((*node, peer.table.get(&id)?)))
-            .filter(|(_, entry)| entry.standing == Standing::Eligible)
-            .filter(|(node, entry)| rank(*node, entry.weight) < mine)
+            .filter(|(_, peer)| peer.heard && (is_new || (peer.joined && peer.entitled)))
+            .filter_map(|(node, peer)| Some((*node, weight(peer)?)))
+            .filter(|(node, weight)| rank(*node, *weight) < mine)
             .count();
         u32::try_from(before).unwrap_or(u32::MAX)
     }

@@ -78,29 +78,69 @@ fn an_owner_that_is_cut_off_yields() {
 
 #[test]
 fn a_claim_written_to_the_api_makes_the_minority_yield() {
-    let mut world = settled(4, 3, 1);
+    let mut world = World::new(4, 3, 1, Mode::Sticky);
+    world.set_api(true);
+    world.run(5_000);
     let (group, owner) = (world.groups[0].0, world.owners(world.groups[0].0)[0]);
-    world.nodes[owner]
-        .agent
-        .as_mut()
-        .expect("it runs")
-        .set_api_reachable(true);
     world.part(owner, 1);
     world.run(1_000);
-    assert_eq!(world.owners(group).len(), 2, "both sides are entitled");
-    let other = *world
-        .owners(group)
-        .iter()
-        .find(|node| **node != owner)
-        .expect("two own");
-    let id = world.ids[other];
-    world.nodes[owner]
-        .agent
-        .as_mut()
-        .expect("it runs")
-        .api_claim(group, 2, id);
-    world.run(10);
-    assert_eq!(world.owners(group), [other]);
+    world.assert_one_owner_each();
+    assert!(!world.owners(group).contains(&owner));
+    world.forget_observations();
+    world.run(3_000);
+    assert_eq!(world.watch.owns, 0, "nobody takes it back");
+}
+
+#[test]
+fn a_node_that_is_cut_off_with_the_api_server_takes_nothing_from_the_others() {
+    let mut world = World::new(9, 5, 8, Mode::Sticky);
+    world.set_api(true);
+    world.run(5_000);
+    let group = world.groups[0].0;
+    let alone = (0..5).find(|node| !world.owners(group).contains(node)).expect("one owns it");
+    let owner = world.owners(group);
+    world.part(alone, 1);
+    world.run(10_000);
+    assert_eq!(world.owners(group), owner);
+    world.assert_one_owner_each();
+}
+
+/// Both had no power; one comes back, and knows the other's claims from the API server alone.
+#[test]
+fn a_restarted_survivor_takes_the_groups_of_a_node_that_the_api_server_calls_lost() {
+    for nodes in [2, 3] {
+        let mut world = World::new(8, nodes, 8, Mode::Sticky);
+        world.set_api(true);
+        world.run(5_000);
+        let owner = world.owners(world.groups[0].0)[0];
+        let survivor = (owner + 1) % nodes;
+        (0..nodes).for_each(|node| world.power_off(node));
+        world.run(200);
+        world.power_on(survivor, Disk::Current);
+        world.run(4_000);
+        assert!(world.owners(world.groups[0].0).is_empty(), "it may live");
+        world.run(3_000);
+        assert_eq!(world.owners(world.groups[0].0), [survivor], "of {nodes} nodes");
+        world.assert_one_owner_each();
+    }
+}
+
+/// The link between them is cut, and both are called lost although both live.
+#[test]
+fn two_that_are_called_lost_do_not_take_from_each_other_for_ever() {
+    let mut world = World::new(2, 2, 4, Mode::Sticky);
+    world.set_api(true);
+    world.run(5_000);
+    world.part(0, 1);
+    for node in 0..2 {
+        let other = world.ids[1 - node];
+        world.act(node, |agent, _| agent.set_lost(&[other]));
+    }
+    world.run(5_000);
+    world.forget_observations();
+    world.run(5_000);
+    assert_eq!(world.watch.owns, 0);
+    world.assert_one_owner_each();
 }
 
 #[test]
@@ -158,7 +198,11 @@ fn a_thousand_groups_on_ten_nodes_cost_little_at_rest() {
         }
     }
     world.groups.truncate(1);
-    world.run(2_000);
+    for second in 1..=4 {
+        let before = world.bytes;
+        world.run(500);
+        println!("{second}: {}", (world.bytes-before)/10);
+    }
     world.bytes = 0;
     world.run(1_000);
     println!("{} bytes per second and node at rest", world.bytes / 10);
