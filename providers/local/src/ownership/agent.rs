@@ -151,7 +151,8 @@ impl Agent {
         self.api = reachable;
     }
 
-    /// States which nodes the API server calls not ready.
+    /// States which nodes the API server calls lost: their `Node` or their agent's pod is not ready. They
+    /// stay members. Who does not hear a majority takes over from them alone.
     pub fn set_lost(&mut self, nodes: &[NodeId]) {
         let lost = nodes.iter().copied().collect();
         self.dirty |= self.lost != lost;
@@ -206,7 +207,9 @@ impl Agent {
                     self.dirty = true;
                     let owned = self.groups.iter().filter(|(_, group)| group.owner == from);
                     let owned: Vec<GroupId> = owned.map(|(id, _)| *id).collect();
-                    owned.into_iter().for_each(|id| self.hear_owner(id));
+                    for id in owned {
+                        self.hear_owner(id);
+                    }
                 }
             }
             Body::State { after, entries } => {

@@ -7,6 +7,10 @@ use super::rank::{NodeId, score};
 use super::wire::{Entry, Standing};
 
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each states one fact, in every combination"
+)]
 pub(super) struct Group {
     pub(super) mode: Mode,
     pub(super) eligibility: Eligibility,

@@ -138,7 +138,8 @@ pub enum Output {
     Own {
         /// The group.
         group: GroupId,
-        /// The claim's epoch, to be written to the API.
+        /// The claim's epoch, to be written to the API over any claim of a lower or equal epoch, and
+        /// again when the API has such a one by another node.
         epoch: u64,
         /// Why.
         why: OwnReason,

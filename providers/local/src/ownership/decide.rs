@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use super::agent::Agent;
 use super::config::{Eligibility, Event, GroupId, Mode, Output, OwnReason, YieldReason};
-use super::membership::Peer;
 use super::rank::{NodeId, score};
 use super::wire::Standing;
 
@@ -159,7 +158,10 @@ impl Agent {
     fn is_vouched_for(&self, id: GroupId) -> bool {
         let group = &self.groups[&id];
         self.peers.values().any(|peer| {
-            let says = peer.table.get(&id).is_some_and(|entry| group.is_claim_of(entry) && entry.holds);
+            let says = peer
+                .table
+                .get(&id)
+                .is_some_and(|entry| group.is_claim_of(entry) && entry.holds);
             says && peer.heard && peer.hears.contains(&group.owner)
         })
     }
@@ -175,26 +177,19 @@ impl Agent {
         (judges - vouching) * 2 <= judges
     }
 
-    /// How many candidates come before this node. For a group that nobody has had yet, who has not said
-    /// whether it can take it counts too: all nodes learn of a new group at about the same time.
+    /// How many candidates come before this node.
     fn place(&self, id: GroupId) -> u32 {
         let group = &self.groups[&id];
         let rank = |node: NodeId, weight: u16| {
             let keeps = group.mode == Mode::Sticky && group.owner == node;
             Reverse((keeps, weight, score(node, id)))
         };
-        let is_new = group.epoch == 0;
-        let my_weight = group.entry(id).weight;
-        let mine = rank(self.me, my_weight);
-        let weight = |peer: &Peer| match peer.table.get(&id) {
-            Some(entry) if entry.standing == Standing::Eligible => Some(entry.weight),
-            None if is_new => Some(my_weight),
-            _ => None,
-        };
+        let mine = rank(self.me, group.entry(id).weight);
         let before = (self.peers.iter())
-            .filter(|(_, peer)| peer.heard && (is_new || (peer.joined && peer.entitled)))
-            .filter_map(|(node, peer)| Some((*node, weight(peer)?)))
-            .filter(|(node, weight)| rank(*node, *weight) < mine)
+            .filter(|(_, peer)| peer.heard && peer.joined && peer.entitled)
+            .filter_map(|(node, peer)| Some((*node, peer.table.get(&id)?)))
+            .filter(|(_, entry)| entry.standing == Standing::Eligible)
+            .filter(|(node, entry)| rank(*node, entry.weight) < mine)
             .count();
         u32::try_from(before).unwrap_or(u32::MAX)
     }

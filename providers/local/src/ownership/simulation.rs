@@ -6,7 +6,7 @@
 //! simulated world, which no agent knows.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt::Arguments;
+use std::fmt::{Arguments, Write as _};
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -18,7 +18,6 @@ use watch::Watch;
 mod api_server;
 mod clock;
 mod faults;
-mod figures;
 mod network;
 mod scenarios;
 mod seeds;
@@ -235,9 +234,11 @@ impl World {
         }
         self.disturb();
         for bytes in std::mem::take(&mut self.nodes[node].queued) {
-            self.act(node, |agent, now| agent.received(&bytes, now).expect("sealed by a member"));
+            self.act(node, |agent, now| {
+                agent.received(&bytes, now).expect("sealed by a member");
+            });
         }
-        self.act(node, |agent, now| agent.tick(now));
+        self.act(node, Agent::tick);
     }
 
     fn qualify(&mut self, node: usize, eligibility: Eligibility) {
@@ -324,7 +325,7 @@ impl World {
             }
             match due {
                 Some((at, node)) if arrival.is_none_or(|arrival| at < arrival) => {
-                    self.act(node, |agent, now| agent.tick(now));
+                    self.act(node, Agent::tick);
                 }
                 _ => {
                     let (_, happening) = self.queue.pop_first().expect("one is first");
@@ -351,7 +352,9 @@ impl World {
         }
         let node = &mut self.nodes[to];
         if !node.paused {
-            self.act(to, |agent, now| agent.received(&bytes, now).expect("sealed by a member"));
+            self.act(to, |agent, now| {
+                agent.received(&bytes, now).expect("sealed by a member");
+            });
         } else if node.queued.len() < 40 {
             // A socket's buffer keeps the oldest ones.
             node.queued.push_back(bytes);
@@ -371,7 +374,10 @@ impl World {
                     self.send(node, to, bytes);
                 }
                 Output::Own { group, epoch, why } => {
-                    self.note(format_args!("node {node}: owns {:x} epoch {epoch}, {why:?}", group.0[0]));
+                    self.note(format_args!(
+                        "node {node}: owns {:x} epoch {epoch}, {why:?}",
+                        group.0[0]
+                    ));
                     self.claimed(node, group, epoch);
                     let delay = (2 + self.random.below(30)) * MS;
                     if self.api.up {
@@ -405,19 +411,23 @@ impl World {
 
     /// Ends the run with what led to it and what each agent knows.
     fn fail(&self, what: Arguments) -> ! {
-        let mut story: String = self.trace.iter().map(|line| format!("{line}\n")).collect();
+        let mut story: String = self.trace.iter().flat_map(|line| [line, "\n"]).collect();
         let names: BTreeMap<NodeId, usize> = self.ids.iter().copied().zip(0..).collect();
         for (node, this) in self.nodes.iter().enumerate() {
             let Some(agent) = &this.agent else { continue };
-            let hears: Vec<usize> = (agent.peers.iter().filter(|(_, peer)| peer.heard)).map(|(id, _)| names[id]).collect();
-            story += &format!(
-                "node {node}: hears {hears:?} of {:?}, joined {}, majority {}, API {}\n",
+            let hears: Vec<usize> = (agent.peers.iter().filter(|(_, peer)| peer.heard))
+                .map(|(id, _)| names[id])
+                .collect();
+            let _ = writeln!(
+                story,
+                "node {node}: hears {hears:?} of {:?}, joined {}, majority {}, API {}",
                 this.members, agent.joined, agent.majority, this.api.told
             );
             for (id, group) in &agent.groups {
                 let owner = names.get(&group.owner);
-                story += &format!(
-                    "    {:x}: epoch {} of {owner:?}, holds {}, stays {}, by API {}, {:?}\n",
+                let _ = writeln!(
+                    story,
+                    "    {:x}: epoch {} of {owner:?}, holds {}, stays {}, by API {}, {:?}",
                     id.0[0], group.epoch, group.holds, group.stays, group.by_api, group.eligibility
                 );
             }

@@ -57,7 +57,10 @@ impl World {
     }
 
     pub(super) fn set_api_link(&mut self, node: usize, up: bool) {
-        self.note(format_args!("node {node}: API {}", if up { "in reach" } else { "out of reach" }));
+        self.note(format_args!(
+            "node {node}: API {}",
+            if up { "in reach" } else { "out of reach" }
+        ));
         self.nodes[node].api.up = up;
         self.api_link_changed(node);
     }
@@ -79,7 +82,10 @@ impl World {
     }
 
     pub(super) fn judge_readiness(&mut self, node: usize) {
-        let is_lost = self.nodes[node].api.away_since.is_some_and(|since| self.now >= since + GRACE);
+        let is_lost = self.nodes[node]
+            .api
+            .away_since
+            .is_some_and(|since| self.now >= since + GRACE);
         if !self.api.up {
             self.schedule(GRACE, Happening::Judged { node });
             return;
@@ -90,7 +96,10 @@ impl World {
             self.api.lost.remove(&node)
         };
         if changed {
-            self.note(format_args!("node {node}: {}", if is_lost { "not ready" } else { "ready" }));
+            self.note(format_args!(
+                "node {node}: {}",
+                if is_lost { "not ready" } else { "ready" }
+            ));
             self.tell_all(News::Lost);
         }
     }
@@ -110,7 +119,10 @@ impl World {
     pub(super) fn written(&mut self, node: usize, group: GroupId, epoch: u64) {
         let known = self.api.claims.get(&group).map_or(0, |claim| claim.0);
         if self.reaches_api(node) && epoch >= known {
-            self.note(format_args!("the API has {:x} epoch {epoch} of node {node}", group.0[0]));
+            self.note(format_args!(
+                "the API has {:x} epoch {epoch} of node {node}",
+                group.0[0]
+            ));
             self.api.claims.insert(group, (epoch, self.ids[node]));
             self.tell_all(News::Claim(group));
         }
@@ -128,7 +140,9 @@ impl World {
                     self.state(node, part);
                 }
                 let claimed: Vec<GroupId> = self.api.claims.keys().copied().collect();
-                claimed.into_iter().for_each(|group| self.state(node, News::Claim(group)));
+                for group in claimed {
+                    self.state(node, News::Claim(group));
+                }
                 self.state(node, news);
                 self.nodes[node].api.listed = true;
                 self.disturb();
@@ -179,8 +193,8 @@ impl World {
                 self.act(node, |agent, _| agent.api_claim(group, epoch, owner));
                 // Of two claims with one epoch the server may have kept the lower one.
                 let agent = self.nodes[node].agent.as_ref();
-                let owned = agent.and_then(|agent| agent.owned().find(|(owned, _)| *owned == group));
-                if let Some((_, epoch)) = owned.filter(|_| owner != self.ids[node]) {
+                let held = agent.and_then(|agent| agent.owned().find(|(id, _)| *id == group));
+                if let Some((_, epoch)) = held.filter(|_| owner != self.ids[node]) {
                     self.schedule(5 * MS, Happening::Written { node, group, epoch });
                 }
             }

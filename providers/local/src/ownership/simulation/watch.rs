@@ -45,6 +45,10 @@ pub(super) struct Watch {
     claims: BTreeMap<(GroupId, usize), u32>,
     /// Since when a node's process holds a group, and by which claim.
     holders: BTreeMap<(GroupId, usize), (u64, u64)>,
+    /// The highest claim that anybody ever made, and when.
+    highest: BTreeMap<GroupId, (u64, u64)>,
+    /// Groups of which every agent has lost the highest claim: an old one may come back.
+    forgotten: BTreeSet<GroupId>,
     /// By node: what its agent knew, and when it learned it; the newest last.
     known: BTreeMap<(GroupId, usize), Vec<(u64, u64)>>,
     /// When a node's eligibility changed last.
@@ -67,6 +71,14 @@ impl World {
         self.watch.changed = true;
         self.watch.disturbed_at = self.now;
         self.watch.claims.clear();
+    }
+
+    /// A node cannot tell what has happened to it from a pause.
+    pub(super) fn interrupt(&mut self, node: usize) {
+        let goes_on = |mask: &u32| mask & 1 << node == 0;
+        self.watch.majorities.retain(|mask, _| goes_on(mask));
+        self.watch.lacking.retain(|(_, mask), _| goes_on(mask));
+        self.disturb();
     }
 
     pub(super) fn owners(&self, group: GroupId) -> Vec<usize> {
@@ -111,7 +123,9 @@ impl World {
             }
         }
         if let Some((id, before, epoch)) = fallen {
-            self.fail(format_args!("node {node} knew epoch {before} of {id:?}, and now {epoch}"));
+            self.fail(format_args!(
+                "node {node} knew epoch {before} of {id:?}, and now {epoch}"
+            ));
         }
     }
 
@@ -126,6 +140,13 @@ impl World {
         self.watch.changed = true;
         if self.watch.strict && self.groups.iter().any(|(id, _)| *id == group) {
             self.judge_claim(node, group, epoch);
+        }
+        let highest = self.watch.highest.entry(group).or_default();
+        if epoch > highest.0 {
+            *highest = (epoch, self.now);
+            self.watch.forgotten.remove(&group);
+        } else if self.now > highest.1 + SETTLED {
+            self.watch.forgotten.insert(group);
         }
         let held = self.watch.holders.insert((group, node), (self.now, epoch));
         assert!(held.is_none(), "node {node} owns {group:?} a second time");
@@ -142,10 +163,19 @@ impl World {
                 "flapping: node {node} claims {group:?}, the {claims}. time, {quiet} µs after a cause"
             ));
         }
-        let Some(then) = self.now.checked_sub(SETTLED) else { return };
+        let Some(then) = self.now.checked_sub(SETTLED) else {
+            return;
+        };
         let settled = self.watch.majorities.iter();
-        let settled: Vec<u32> = settled.filter(|(_, since)| **since <= then).map(|(mask, _)| *mask).collect();
-        let with = |other: usize| settled.iter().any(|mask| mask & (1 << node | 1 << other) == 1 << node | 1 << other);
+        let settled: Vec<u32> = settled
+            .filter(|(_, since)| **since <= then)
+            .map(|(mask, _)| *mask)
+            .collect();
+        let with = |other: usize| {
+            settled
+                .iter()
+                .any(|mask| mask & (1 << node | 1 << other) == 1 << node | 1 << other)
+        };
         for other in (0..self.nodes.len()).filter(|other| *other != node && with(*other)) {
             let knew = self.knew(group, other, then);
             if knew >= epoch {
@@ -156,7 +186,8 @@ impl World {
             let held = self.watch.holders.get(&(group, other));
             let changed = self.watch.qualified.get(&(group, other));
             let fit = self.is_fit(other, group) && changed.is_none_or(|changed| *changed <= then);
-            if held.is_some_and(|(since, by)| *since <= then && by + 1 == epoch) && fit && self.is_sticky(group) {
+            let is_known = !self.watch.forgotten.contains(&group) && self.is_sticky(group);
+            if held.is_some_and(|(since, by)| *since <= then && by + 1 == epoch) && fit && is_known {
                 self.fail(format_args!("node {node} takes {group:?} from {other}, which is fit"));
             }
         }
@@ -167,7 +198,9 @@ impl World {
     }
 
     fn is_sticky(&self, group: GroupId) -> bool {
-        self.groups.iter().any(|(id, mode)| *id == group && *mode == Mode::Sticky)
+        self.groups
+            .iter()
+            .any(|(id, mode)| *id == group && *mode == Mode::Sticky)
     }
 
     /// Looks at all of it again, after a change.
@@ -176,10 +209,10 @@ impl World {
         let (mut double, mut lacking) = (BTreeMap::new(), BTreeMap::new());
         for (group, _) in self.groups.clone() {
             let owners = self.owners(group);
-            if !owners.is_empty() {
-                self.watch.unowned.remove(&group);
-            } else {
+            if owners.is_empty() {
                 self.watch.unowned.entry(group).or_insert(self.now);
+            } else {
+                self.watch.unowned.remove(&group);
             }
             for (at, one) in owners.iter().enumerate() {
                 for other in &owners[at + 1..] {
@@ -191,9 +224,7 @@ impl World {
             for mask in self.watch.majorities.keys() {
                 let members = || (0..self.nodes.len()).filter(|node| mask & 1 << node != 0);
                 let fit = members().any(|node| self.is_fit(node, group));
-                let reached = members().any(|node| {
-                    (owners.iter()).any(|owner| self.is_linked(*owner, node, ALL - 1))
-                });
+                let reached = members().any(|node| (owners.iter()).any(|owner| self.is_linked(*owner, node, ALL - 1)));
                 if fit && !reached {
                     let since = self.watch.lacking.get(&(group, *mask)).copied();
                     lacking.insert((group, *mask), since.unwrap_or(self.now));
@@ -219,7 +250,10 @@ impl World {
                 Bond::Nothing => continue,
             };
             if now - since > bound {
-                wrong = Some(format!("{one} and {other} both own {group:?} for {} µs, {bond:?}", now - since));
+                wrong = Some(format!(
+                    "{one} and {other} both own {group:?} for {} µs, {bond:?}",
+                    now - since
+                ));
             }
         }
         for since in self.watch.unowned.values() {
@@ -228,7 +262,10 @@ impl World {
         for ((group, mask), since) in &self.watch.lacking {
             self.watch.longest_lacking = self.watch.longest_lacking.max(now - since);
             if now - since > VACANT {
-                wrong = Some(format!("nobody owns {group:?} for {} µs, majority {mask:b}", now - since));
+                wrong = Some(format!(
+                    "nobody owns {group:?} for {} µs, majority {mask:b}",
+                    now - since
+                ));
             }
         }
         if let Some(wrong) = wrong.filter(|_| strict) {
@@ -262,7 +299,9 @@ impl World {
         for mask in 1_u32..1 << count {
             let nodes = || (0..count).filter(|node| mask & 1 << node != 0);
             let whole = nodes().all(|node| self.nodes[node].works() && neighbours[node] & mask == mask);
-            if whole && (nodes().all(|node| self.has_majority(node, mask)) || nodes().all(|node| self.is_left(node, mask))) {
+            if whole
+                && (nodes().all(|node| self.has_majority(node, mask)) || nodes().all(|node| self.is_left(node, mask)))
+            {
                 let since = self.watch.majorities.get(&mask).copied();
                 found.insert(mask, since.unwrap_or(self.now));
             }
@@ -280,7 +319,9 @@ impl World {
     fn is_left(&self, node: usize, mask: u32) -> bool {
         let this = &self.nodes[node];
         let mut others = this.members.iter().filter(|other| mask & 1 << **other == 0);
-        this.api.told && self.reaches_api(node) && others.all(|other| this.lost.contains(other) && !self.nodes[*other].works())
+        this.api.told
+            && self.reaches_api(node)
+            && others.all(|other| this.lost.contains(other) && !self.nodes[*other].works())
     }
 
     fn bond(&self, one: usize, other: usize) -> Bond {
@@ -304,7 +345,13 @@ impl World {
     /// Datagrams travel both ways between it and a majority of its members, however few.
     fn may_have_majority(&self, node: usize) -> bool {
         let joined = (0..self.nodes.len()).filter(|other| *other != node && self.joined(node, *other, ALL - 1));
-        (joined.count() + 1) * 2 > self.nodes[node].members.iter().filter(|member| **member != node).count() + 1
+        (joined.count() + 1) * 2
+            > self.nodes[node]
+                .members
+                .iter()
+                .filter(|member| **member != node)
+                .count()
+                + 1
     }
 
     fn is_linked(&self, one: usize, other: usize, loss: u64) -> bool {
@@ -324,7 +371,12 @@ impl World {
         watch.double.clear();
         watch.unowned.clear();
         watch.lacking.clear();
-        (watch.longest_double, watch.longest_unowned, watch.longest_lacking, watch.owns) = (0, 0, 0, 0);
+        (
+            watch.longest_double,
+            watch.longest_unowned,
+            watch.longest_lacking,
+            watch.owns,
+        ) = (0, 0, 0, 0);
         watch.changed = true;
     }
 
@@ -337,7 +389,9 @@ impl World {
             }
         }
         for (node, this) in self.nodes.iter().enumerate() {
-            let Some(agent) = this.agent.as_ref().filter(|_| this.works()) else { continue };
+            let Some(agent) = this.agent.as_ref().filter(|_| this.works()) else {
+                continue;
+            };
             for (group, _) in &self.groups {
                 let holds = agent.owned().any(|(owned, _)| owned == *group);
                 assert_eq!(holds, self.owns(*group, node), "what node {node} says of {group:?}");
