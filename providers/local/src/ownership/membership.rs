@@ -100,8 +100,9 @@ impl Peer {
             }
         }
         let Some(last) = entries.last() else { return };
-        // Parts overtake each other; what is lost is sent again, so forgetting one is no harm.
-        if self.ahead.len() < 256 {
+        // Parts overtake each other; what is lost is sent again, so forgetting one is no harm. The one
+        // that follows is always taken, or parts that nothing leads up to would keep it out for ever.
+        if after <= self.has_of_it || self.ahead.len() < 256 {
             self.ahead.insert(after, last.revision);
         }
         while let Some(part) = self.ahead.first_entry().filter(|part| *part.key() <= self.has_of_it) {
