@@ -503,7 +503,6 @@ fn reason_to_yield(why: YieldReason) -> &'static str {
             Ineligible::Excluded => "Excluded",
             Ineligible::NetworkUnavailable => "NetworkUnavailable",
             Ineligible::Cordoned => "Cordoned",
-            Ineligible::AddressConflict => "AddressConflict",
         },
     }
 }

@@ -226,6 +226,11 @@ impl Responder {
         self.probes.insert(address, Probe::new(scope, now));
     }
 
+    /// Asks no more whether an address is free, and tells nothing of it.
+    pub fn cancel_probe(&mut self, address: IpAddr) {
+        self.probes.remove(&address);
+    }
+
     /// What happened since the last call.
     pub fn events(&mut self) -> impl Iterator<Item = Event> {
         self.events.drain(..)

@@ -90,8 +90,6 @@ pub enum Ineligible {
     NetworkUnavailable,
     /// The node is cordoned, and the policy is to move then.
     Cordoned,
-    /// A machine outside of the cluster answers for the address.
-    AddressConflict,
 }
 
 /// Why this node owns a group from now on.

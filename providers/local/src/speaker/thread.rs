@@ -25,6 +25,8 @@ const LONGEST: usize = 65_535;
 const REOPEN: Duration = Duration::from_millis(200);
 /// How often the MAC addresses of other nodes are looked up.
 const LOOK_UP: Duration = Duration::from_secs(5);
+/// How long nodes have to agree before an address is asked for once more.
+const DOUBT: Duration = Duration::from_millis(100);
 /// How long an address that another machine has is left alone.
 const CONFLICT_LASTS: Duration = Duration::from_mins(1);
 
@@ -49,8 +51,11 @@ pub(super) struct Speaking {
     owned: BTreeSet<IpAddr>,
     probing: BTreeSet<IpAddr>,
     held: BTreeMap<IpAddr, Holding>,
-    /// Addresses that another machine has, and until when that is believed.
+    /// Addresses of this node's that another machine has, and when they are asked for again. They are kept, so that no other node takes
+    /// them, and not answered for.
     conflicts: BTreeMap<IpAddr, Instant>,
+    /// Those of which that was heard once at least.
+    doubted: BTreeSet<IpAddr>,
     silent_since: BTreeMap<NodeId, Instant>,
     buffer: Vec<u8>,
 }
@@ -102,6 +107,7 @@ impl Speaking {
             probing: BTreeSet::new(),
             held: BTreeMap::new(),
             conflicts: BTreeMap::new(),
+            doubted: BTreeSet::new(),
             silent_since: BTreeMap::new(),
             buffer: vec![0; LONGEST],
         }
@@ -168,6 +174,7 @@ impl Speaking {
             (self.tell)(Report::Yields { address, why });
         }
         self.probing.clear();
+        self.conflicts.clear();
         self.hold(&BTreeSet::new());
         if is_other_port {
             self.sockets = Sockets::default();
@@ -193,8 +200,6 @@ impl Speaking {
         self.agent.set_groups(&groups);
         let refresh = self.plan.refresh;
         self.announcer.with(|responder| responder.set_refresh(refresh));
-        let posts = &self.plan.posts;
-        self.conflicts.retain(|address, _| posts.contains_key(address));
         self.judge_all();
         self.look_up = Instant::now();
         self.hold(&BTreeSet::new());
@@ -204,15 +209,11 @@ impl Speaking {
     fn judge_all(&mut self) {
         let takes_part = self.plan.members.keys().take(MEMBERS).any(|name| *name == self.node);
         let links: Vec<Link> = self.announcer.look(|responder| responder.links().cloned().collect());
-        let now = Instant::now();
         for (address, post) in &self.plan.posts {
-            let is_taken = self.conflicts.get(address).is_some_and(|until| *until > now);
-            let eligibility = if !takes_part {
-                Eligibility::Ineligible(Ineligible::Excluded)
-            } else if is_taken {
-                Eligibility::Ineligible(Ineligible::AddressConflict)
-            } else {
+            let eligibility = if takes_part {
                 self.judge(*address, post, &links)
+            } else {
+                Eligibility::Ineligible(Ineligible::Excluded)
             };
             self.agent.set_eligibility(group_of(*address), eligibility);
         }
@@ -253,6 +254,7 @@ impl Speaking {
                     } => self.conflict(address, mac),
                     // Another node answers: the protocol sees to that.
                     ProbeResult::Conflict { .. } | ProbeResult::Free | ProbeResult::NoLink => {
+                        self.doubted.remove(&address);
                         self.hold(&[address].into());
                     }
                 }
@@ -267,10 +269,26 @@ impl Speaking {
         }
     }
 
+    /// Asks on the network whether the address is free, before it is answered for.
+    fn probe(&mut self, address: IpAddr) {
+        let Some(post) = self.plan.posts.get(&address) else {
+            return;
+        };
+        let scope = post.scope.clone();
+        self.probing.insert(address);
+        self.announcer
+            .with(|responder| responder.probe(address, scope, Instant::now()));
+    }
+
     /// Another machine has the address. It was there first.
     fn conflict(&mut self, address: IpAddr, mac: announcement::Mac) {
-        self.conflicts.insert(address, Instant::now() + CONFLICT_LASTS);
-        self.judge_all();
+        // The first time it may be a node that wants the address too, and gives way within milliseconds.
+        let is_first = self.doubted.insert(address);
+        let pause = if is_first { DOUBT } else { CONFLICT_LASTS };
+        self.conflicts.insert(address, Instant::now() + pause);
+        if is_first {
+            return;
+        }
         (self.tell)(Report::Conflict {
             address,
             mac: mac.to_string(),
@@ -306,10 +324,9 @@ impl Speaking {
                 Err(error) => tracing::debug!(%error, "cannot look up the MAC addresses of the other nodes"),
             }
         }
-        let count = self.conflicts.len();
-        self.conflicts.retain(|_, until| *until > now);
-        if self.conflicts.len() != count {
-            self.judge_all();
+        let over: Vec<_> = self.conflicts.extract_if(.., |_, again| *again <= now).collect();
+        for (address, _) in over {
+            self.probe(address);
         }
     }
 
@@ -326,16 +343,12 @@ impl Speaking {
                 }
                 Output::Own { group, epoch, why } => {
                     let address = address_of(group);
-                    let is_first = why == OwnReason::Vacant && epoch == 1;
+                    // Nobody has announced it lately, as far as is known.
+                    let is_first = why == OwnReason::Vacant;
                     self.owned.insert(address);
                     is_changed = true;
                     match self.plan.posts.get(&address) {
-                        Some(post) if is_first && post.is_probed => {
-                            self.probing.insert(address);
-                            let scope = post.scope.clone();
-                            self.announcer
-                                .with(|responder| responder.probe(address, scope, Instant::now()));
-                        }
+                        Some(post) if is_first && post.is_probed => self.probe(address),
                         _ => {
                             taken.insert(address);
                         }
@@ -352,6 +365,9 @@ impl Speaking {
                     let address = address_of(group);
                     self.owned.remove(&address);
                     self.probing.remove(&address);
+                    self.conflicts.remove(&address);
+                    self.doubted.remove(&address);
+                    self.announcer.with(|responder| responder.cancel_probe(address));
                     taken.remove(&address);
                     is_changed = true;
                     (self.tell)(Report::Yields { address, why });
@@ -396,7 +412,8 @@ impl Speaking {
 
     /// Answers for the addresses that are this node's; `taken` are announced from the beginning.
     fn hold(&mut self, taken: &BTreeSet<IpAddr>) {
-        let answers = self.owned.iter().filter(|address| !self.probing.contains(address));
+        let is_mute = |address: &&IpAddr| self.probing.contains(address) || self.conflicts.contains_key(address);
+        let answers = self.owned.iter().filter(|address| !is_mute(address));
         let held: BTreeMap<_, _> = answers
             .filter_map(|address| {
                 let post = self.plan.posts.get(address)?;
@@ -422,7 +439,8 @@ impl Speaking {
 
     /// Waits for something to do: the sockets that have datagrams.
     fn wait(&self) -> Vec<usize> {
-        let deadlines = [Some(self.agent.next_deadline()), self.reopen, Some(self.look_up)];
+        let again = self.conflicts.values().min().copied();
+        let deadlines = [Some(self.agent.next_deadline()), self.reopen, Some(self.look_up), again];
         let deadline = deadlines.into_iter().flatten().min();
         let timeout = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
