@@ -2,14 +2,19 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
-use kube::{Api, Resource, ResourceExt};
+use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
+use tokio::time::sleep;
 
 use crate::chain::Chain;
+
+/// The wait after a first failure; doubled with each further one up to the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// What became of objects of a kind.
 #[derive(Debug, Clone)]
@@ -22,50 +27,89 @@ pub enum Change<K> {
     Gone(Arc<K>),
 }
 
-/// Follows a kind. One that cannot be listed is tried again; that is logged once, with the `hint` behind it, and so is its end.
-pub fn follow<K>(api: Api<K>, config: watcher::Config, hint: &'static str) -> impl Stream<Item = Change<K>>
+/// What it means that the API server does not know a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfUnknown {
+    /// Something is wrong, and this may be it.
+    Warn(&'static str),
+    /// It is not used in this cluster, with this consequence.
+    Inform(&'static str),
+}
+
+/// Follows a kind. One that cannot be listed is tried again, ever more rarely; that is logged once, and so is its end.
+pub fn follow<K>(api: Api<K>, config: watcher::Config, if_unknown: IfUnknown) -> impl Stream<Item = Change<K>>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    changes(watcher(api, config).default_backoff(), K::kind(&()).into_owned(), hint)
+    let follower = Follower {
+        events: watcher(api, config).boxed(),
+        list: Vec::new(),
+        wait: None,
+        if_unknown,
+    };
+    futures::stream::unfold(follower, |mut follower| async move {
+        let change = follower.next().await?;
+        Some((change, follower))
+    })
 }
 
-/// Lists become one message each.
-fn changes<K: ResourceExt + 'static>(
-    events: impl Stream<Item = watcher::Result<watcher::Event<K>>>,
-    kind: String,
-    hint: &'static str,
-) -> impl Stream<Item = Change<K>> {
-    let mut list = Vec::new();
-    let mut is_troubled = false;
-    events.filter_map(move |event| {
-        let change = match event {
-            Err(error) => {
-                if !is_troubled {
-                    tracing::warn!(kind, error = %Chain(&error), "cannot watch, trying again{hint}");
+struct Follower<K> {
+    events: futures::stream::BoxStream<'static, watcher::Result<watcher::Event<K>>>,
+    list: Vec<Arc<K>>,
+    /// The last wait, while the kind cannot be had.
+    wait: Option<Duration>,
+    if_unknown: IfUnknown,
+}
+
+impl<K: Resource<DynamicType = ()> + 'static> Follower<K> {
+    /// Lists become one message each.
+    async fn next(&mut self) -> Option<Change<K>> {
+        loop {
+            let change = match self.events.next().await? {
+                Err(error) => {
+                    self.failed(&error);
+                    let wait = self.wait.map_or(FIRST_WAIT, |wait| (wait * 2).min(LONGEST_WAIT));
+                    self.wait = Some(wait);
+                    sleep(wait).await;
+                    continue;
                 }
-                is_troubled = true;
-                None
+                // A list that begins says nothing of its end.
+                Ok(watcher::Event::Init) => {
+                    self.list.clear();
+                    continue;
+                }
+                Ok(watcher::Event::InitApply(object)) => {
+                    self.list.push(Arc::new(object));
+                    continue;
+                }
+                Ok(watcher::Event::InitDone) => Change::All(std::mem::take(&mut self.list)),
+                Ok(watcher::Event::Apply(object)) => Change::Is(Arc::new(object)),
+                Ok(watcher::Event::Delete(object)) => Change::Gone(Arc::new(object)),
+            };
+            if self.wait.take().is_some() {
+                tracing::info!(kind = &*K::kind(&()), "watching again");
             }
-            Ok(event) => {
-                if std::mem::take(&mut is_troubled) {
-                    tracing::info!(kind, "watching again");
-                }
-                match event {
-                    watcher::Event::Init => {
-                        list.clear();
-                        None
-                    }
-                    watcher::Event::InitApply(object) => {
-                        list.push(Arc::new(object));
-                        None
-                    }
-                    watcher::Event::InitDone => Some(Change::All(std::mem::take(&mut list))),
-                    watcher::Event::Apply(object) => Some(Change::Is(Arc::new(object))),
-                    watcher::Event::Delete(object) => Some(Change::Gone(Arc::new(object))),
-                }
+            return Some(change);
+        }
+    }
+
+    fn failed(&self, error: &watcher::Error) {
+        if self.wait.is_some() {
+            return;
+        }
+        let kind = K::kind(&());
+        let is_unknown = matches!(
+            error,
+            watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404
+        );
+        match self.if_unknown {
+            IfUnknown::Inform(consequence) if is_unknown => {
+                tracing::info!("the API server does not know of {kind} objects: {consequence}");
             }
-        };
-        std::future::ready(change)
-    })
+            IfUnknown::Warn(cause) if is_unknown => {
+                tracing::warn!(kind = &*kind, error = %Chain(error), "cannot watch, trying again; {cause}");
+            }
+            _ => tracing::warn!(kind = &*kind, error = %Chain(error), "cannot watch, trying again"),
+        }
+    }
 }

@@ -59,7 +59,9 @@ const GATHER: Duration = Duration::from_millis(100);
 pub struct Announcing {
     node: Arc<str>,
     client: Option<Client>,
-    keys: KeyWatch,
+    flags: AnnounceFlags,
+    /// Nobody needs the key before there is something to announce.
+    keys: Option<KeyWatch>,
     reach: Option<Reach>,
     speaker: Option<Arc<Speaker>>,
     /// The speaker could not start, and why was said.
@@ -113,22 +115,13 @@ impl Announcing {
             .unwrap_or_default()
             .as_micros();
         memory.incarnation = u64::try_from(micros).unwrap_or(0).max(memory.incarnation + 1);
-        let keys = match (&flags.heartbeat_key_file, &client) {
-            (Some(path), _) => key::of_file(path.clone(), memory.keys.clone()),
-            (None, Some(client)) => key::of_secret(
-                client.clone(),
-                &flags.namespace(),
-                &flags.heartbeat_secret,
-                memory.keys.clone(),
-            ),
-            (None, None) => key::none(),
-        };
         let (sender, reports) = mpsc::unbounded_channel();
         let mut announcing = Self {
             node: Arc::clone(node),
             reach: client.clone().map(Reach::start),
             client,
-            keys,
+            flags: flags.clone(),
+            keys: None,
             speaker: None,
             is_mute: false,
             sender,
@@ -167,8 +160,11 @@ impl Announcing {
             }
         };
         let keys = async {
-            match self.keys.keys.changed().await {
-                Ok(()) => self.keys.keys.borrow_and_update().clone(),
+            let Some(watch) = &mut self.keys else {
+                return std::future::pending().await;
+            };
+            match watch.keys.changed().await {
+                Ok(()) => watch.keys.borrow_and_update().clone(),
                 Err(_) => std::future::pending().await,
             }
         };
@@ -303,9 +299,30 @@ impl Announcing {
         self.metrics.silent(others.saturating_sub(self.heard.len()));
     }
 
+    /// Follows the key, from where it is.
+    fn watch_keys(&self) -> Option<KeyWatch> {
+        let (flags, known) = (&self.flags, self.memory.keys.clone());
+        if let Some(path) = &flags.heartbeat_key_file {
+            return Some(key::of_file(path.clone(), known));
+        }
+        let client = self.client.clone()?;
+        Some(key::of_secret(
+            client,
+            &flags.namespace(),
+            &flags.heartbeat_secret,
+            known,
+        ))
+    }
+
     /// Starts to speak, if there is something to say, and a key.
     fn speak(&mut self) {
-        if self.memory.keys.is_empty() || self.memory.plan.posts.is_empty() || self.speaker.is_some() {
+        if self.memory.plan.posts.is_empty() || self.speaker.is_some() {
+            return;
+        }
+        if self.keys.is_none() {
+            self.keys = self.watch_keys();
+        }
+        if self.memory.keys.is_empty() {
             return;
         }
         let start = Start {

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::watch::{Change, follow};
+use crate::watch::{Change, IfUnknown, follow};
 
 /// The entry that signs.
 pub const KEY: &str = "key";
@@ -47,7 +47,7 @@ pub fn of_secret(client: Client, namespace: &str, name: &str, known: Keys) -> Ke
     let (sender, keys) = watch::channel(known);
     let (namespace, name) = (namespace.to_owned(), name.to_owned());
     let task = tokio::spawn(async move {
-        let mut changes = pin!(follow(api, only, "; it has the key of heartbeats"));
+        let mut changes = pin!(follow(api, only, IfUnknown::Warn("it has the key of heartbeats")));
         while let Some(change) = changes.next().await {
             // One that is gone is made again; until then the old key is as good as any.
             let secret = match &change {
@@ -88,13 +88,6 @@ pub fn of_file(path: PathBuf, known: Keys) -> KeyWatch {
             sleep(LOOK).await;
         }
     });
-    KeyWatch { keys, task }
-}
-
-/// There is no key, and none will come.
-pub fn none() -> KeyWatch {
-    let (_, keys) = watch::channel(Keys::new());
-    let task = tokio::spawn(std::future::ready(()));
     KeyWatch { keys, task }
 }
 

@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::watch;
 pub use crate::watch::Change;
+use crate::watch::{self, IfUnknown};
 
 /// Messages that may wait to be read.
 const AHEAD: usize = 1024;
@@ -55,13 +55,8 @@ where
 {
     let api: Api<K> = Api::all(client.clone());
     async move {
-        let is_ours = K::group(&()) == fairlead_crds::GROUP;
-        let hint = if is_ours {
-            "; is the chart fairlead-crds installed?"
-        } else {
-            ""
-        };
-        let mut changes = pin!(watch::follow(api, watcher::Config::default(), hint));
+        let if_unknown = IfUnknown::Warn("is the chart fairlead-crds installed?");
+        let mut changes = pin!(watch::follow(api, watcher::Config::default(), if_unknown));
         while let Some(change) = changes.next().await {
             if sender.send(told(change)).await.is_err() {
                 return;

@@ -10,16 +10,16 @@ use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch::Sender;
 
 use crate::source::surroundings::{Member, Surroundings, key_of};
-use crate::watch::{self, Change};
+use crate::watch::{self, Change, IfUnknown};
 
 /// Follows everything, and sends the picture when it has changed and is complete.
 pub(super) async fn follow(client: Client, sender: Sender<Option<Arc<Surroundings>>>) {
-    let ours = "; without the chart fairlead-crds no addresses are announced";
+    let ours = IfUnknown::Inform("without the chart fairlead-crds no addresses are announced");
     let config = Config::default;
     let mut providers = pin!(watch::follow(Api::all(client.clone()), config(), ours).fuse());
     let mut pools = pin!(watch::follow(Api::all(client.clone()), config(), ours).fuse());
     let mut load_balancers = pin!(watch::follow(Api::all(client.clone()), config(), ours));
-    let mut nodes = pin!(watch::follow(Api::all(client), config(), ""));
+    let mut nodes = pin!(watch::follow(Api::all(client), config(), ours));
     let mut picture = Surroundings::default();
     let mut has = Listed::default();
     loop {
