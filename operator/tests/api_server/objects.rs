@@ -79,6 +79,7 @@ pub(crate) fn agent_role() -> [Value; 2] {
             "rules": [
                 {"apiGroups": [""], "resources": ["services", "nodes"], "verbs": watch},
                 {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": watch},
+                {"apiGroups": ["fairlead.io"], "resources": ["loadbalancerproviders", "addresspools", "loadbalancers"], "verbs": watch},
                 {"apiGroups": ["networking.k8s.io"], "resources": ["servicecidrs"], "verbs": watch},
                 {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
             ],
