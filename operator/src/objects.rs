@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::source::manifest::yaml_options;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -160,7 +161,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, ObjectsError> {
 
 /// Reads the objects of a text: YAML with one or more documents, of which JSON is one. Lists are taken apart.
 pub fn parse(file: &str, text: &str) -> Result<Vec<Object>, ObjectsError> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| {
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, yaml_options()).map_err(|error| {
         let message = error.without_snippet().to_string();
         let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
         // Line 0 means that the parser does not know.
@@ -217,24 +218,6 @@ fn take_apart(mut value: Value, default: Option<(&str, &str)>, objects: &mut Vec
         }),
     }
     Ok(())
-}
-
-/// One file may hold a large cluster; aliases, which make little text into much data, are few.
-fn options() -> serde_saphyr::Options {
-    const WIDE: usize = 1 << 30;
-    serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            max_events: WIDE,
-            max_nodes: WIDE,
-            max_documents: WIDE,
-            max_total_scalar_bytes: WIDE,
-        },
-        alias_limits: serde_saphyr::alias_limits! {
-            max_total_replayed_events: 100_000,
-        },
-        emit_comments: false,
-        with_snippet: false,
-    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use serde_json::Value;
 
 use super::surroundings::{Member, key_of};
 pub use locate::Position;
+pub(crate) use locate::yaml_options;
 
 /// An object of a manifest that means something to a proxy.
 #[derive(Debug, Clone, PartialEq)]
@@ -179,7 +180,7 @@ fn documents(file_name: &str, text: &str) -> Result<Vec<Document>, ManifestError
                 broken(file_name, text, Some(position), problem.to_owned())
             })
     } else {
-        serde_saphyr::from_multiple_with_options(text, locate::yaml_options()).map_err(|error| {
+        serde_saphyr::from_multiple_with_options(text, yaml_options()).map_err(|error| {
             let position = locate::position_of(&error);
             broken(file_name, text, position, locate::message_of(&error))
         })

@@ -41,7 +41,7 @@ impl Position {
 
 /// A folder may hold one file with every Service of a large cluster, so the limits on size are wide; those on nesting
 /// and on aliases, which make little text into much data, are narrow.
-pub(super) fn yaml_options() -> serde_saphyr::Options {
+pub(crate) fn yaml_options() -> serde_saphyr::Options {
     const WIDE: usize = 1 << 30;
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
