@@ -12,6 +12,7 @@ pub mod migrate;
 pub mod node;
 pub mod objects;
 pub mod operator;
+mod output;
 pub mod plan;
 pub mod pod;
 mod process_metrics;

@@ -19,10 +19,11 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use fairlead_model::Family;
 
 use crate::objects;
+use crate::output::Output;
 use crate::source::{ApiServerFlags, api_server};
 use crate::terminal::Screen;
 use input::Input;
@@ -50,17 +51,6 @@ pub struct PlanFlags {
     /// Where the API server is.
     #[command(flatten)]
     api_server: ApiServerFlags,
-}
-
-/// A format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people.
-    Table,
-    /// For machines.
-    Json,
-    /// For machines, and people.
-    Yaml,
 }
 
 /// `IPv4` or `IPv6`, as in Services.

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use fairlead_crds::{AddressPool, LoadBalancer, LoadBalancerProvider};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use crate::listing;
 use crate::operator::lease;
+use crate::output::Output;
 use crate::source::{ApiServerFlags, api_server};
 use crate::terminal::Screen;
 use report::{Objects, Report};
@@ -39,17 +40,6 @@ pub struct StatusFlags {
     /// Where the API server is.
     #[command(flatten)]
     api_server: ApiServerFlags,
-}
-
-/// A format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people.
-    Table,
-    /// For machines.
-    Json,
-    /// For machines, and people.
-    Yaml,
 }
 
 /// Asks the API server and shows the answer. It fails where something is not as it shall be, after it has shown it.
