@@ -14,18 +14,16 @@ mod input;
 mod text;
 mod why;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use fairlead_model::Family;
 
 use crate::objects;
 use crate::output::Output;
 use crate::source::{ApiServerFlags, api_server};
-use crate::terminal::Screen;
 use input::Input;
 
 /// Flags of `fairlead plan`.
@@ -71,13 +69,7 @@ pub async fn run(flags: PlanFlags) -> anyhow::Result<()> {
         Some(cluster::gather(&api_server::client(&flags.api_server).await?).await?)
     };
     let report = foresee::foresee(cluster, input, &flags.ip_families, SystemTime::now());
-    let shown = match flags.output {
-        Output::Table => text::text(&report, Screen::of_stdout()),
-        Output::Json => serde_json::to_string_pretty(&report).context("cannot write JSON")? + "\n",
-        Output::Yaml => serde_saphyr::to_string(&report).context("cannot write YAML")?,
-    };
-    // Who stops reading has seen enough.
-    let _ = std::io::stdout().write_all(shown.as_bytes());
+    flags.output.show(&report, |screen| text::text(&report, screen))?;
     match report.complaints() {
         0 => Ok(()),
         1 => bail!("1 object does not get what it asks for"),

@@ -3,7 +3,6 @@
 mod report;
 mod text;
 
-use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -20,7 +19,6 @@ use crate::listing;
 use crate::operator::lease;
 use crate::output::Output;
 use crate::source::{ApiServerFlags, api_server};
-use crate::terminal::Screen;
 use report::{Objects, Report};
 
 /// What marks the pods of agents and operators.
@@ -46,13 +44,7 @@ pub struct StatusFlags {
 pub async fn run(flags: StatusFlags) -> anyhow::Result<()> {
     let client = api_server::client(&flags.api_server).await?;
     let report = Report::of(&gather(&client, &flags.namespace).await?);
-    let shown = match flags.output {
-        Output::Table => text::text(&report, Screen::of_stdout()),
-        Output::Json => serde_json::to_string_pretty(&report).context("cannot write JSON")? + "\n",
-        Output::Yaml => serde_saphyr::to_string(&report).context("cannot write YAML")?,
-    };
-    // Who stops reading has seen enough.
-    let _ = std::io::stdout().write_all(shown.as_bytes());
+    flags.output.show(&report, |screen| text::text(&report, screen))?;
     match report.complaints() {
         0 => Ok(()),
         1 => bail!("1 thing is not as it shall be"),

@@ -6,6 +6,7 @@ use super::input::{Input, InputError, applied};
 use super::*;
 use crate::objects;
 use crate::terminal::Paint;
+use crate::terminal::Screen;
 
 const CLUSTER: &str = include_str!("tests/cluster.yaml");
 const SERVICES: &str = include_str!("tests/services.yaml");
