@@ -1,6 +1,6 @@
 //! What is made in an account is described again, and each account is alone.
 
-use fairlead_e2e::aws::{AwsBackend, with_aws};
+use fairlead_e2e::aws::{AwsBackend, Refused, with_aws};
 use fairlead_lab::test_name;
 use serde_json::json;
 
@@ -127,5 +127,29 @@ fn a_backend_that_is_dropped_leaves_no_process_and_no_folder() {
         drop(backend);
         assert!(!process.exists() && !folders().contains(&folder));
         assert!(std::net::TcpStream::connect(address).is_err());
+    });
+}
+
+#[test]
+fn what_is_made_once_more_in_the_same_words_is_the_same_and_else_is_refused() {
+    with_aws(test_name!(), |aws| {
+        let boto = aws.boto();
+        let network = boto.make_network("cluster", 0).unwrap();
+        let balancer = make_load_balancer(&boto, &network, "web").unwrap();
+        assert!(balancer.contains(":loadbalancer/net/web/"), "{balancer}");
+        assert_eq!(make_load_balancer(&boto, &network, "web").unwrap(), balancer);
+        let group = make_target_group(&boto, &network, "web-80", "ip").unwrap();
+        assert_eq!(make_target_group(&boto, &network, "web-80", "ip").unwrap(), group);
+        let listen = |protocol| boto.call("elbv2", "create_listener", &listener(&balancer, &group, protocol, 80));
+        let first = listen("TCP").unwrap();
+        assert_eq!(listen("TCP").unwrap(), first);
+
+        let code = |error: anyhow::Error| error.downcast_ref::<Refused>().unwrap().code.clone();
+        let other = make_target_group(&boto, &network, "web-80", "instance");
+        assert_eq!(code(other.unwrap_err()), "DuplicateTargetGroupName");
+        assert_eq!(code(listen("UDP").unwrap_err()), "DuplicateListener");
+        let seen = boto.describe().unwrap();
+        assert_eq!(seen["LoadBalancers"].as_array().unwrap().len(), 1);
+        assert_eq!(seen["LoadBalancers"][0]["Listeners"].as_array().unwrap().len(), 1);
     });
 }

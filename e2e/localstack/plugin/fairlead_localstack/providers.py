@@ -19,6 +19,9 @@ def served_by_moto(api):
 
 @aws_provider(api="elbv2", name="default")
 def elbv2():
+    from fairlead_localstack.backend import install
+
+    install()
     return served_by_moto("elbv2")
 
 
