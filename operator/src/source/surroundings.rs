@@ -40,6 +40,8 @@ pub struct Member {
     pub is_excluded: bool,
     /// Whether it says itself that it has no network.
     pub is_without_network: bool,
+    /// Whether the API server has given it up: its kubelet says nothing, or that it is not ready.
+    pub is_lost: bool,
 }
 
 impl From<&Node> for Member {
@@ -53,10 +55,11 @@ impl From<&Node> for Member {
             let addresses = written.iter().filter(move |address| address.type_ == type_);
             addresses.filter_map(|address| address.address.parse().ok())
         };
-        let conditions = status.into_iter().flat_map(|status| status.conditions.iter().flatten());
-        let is_without_network = conditions
-            .into_iter()
-            .any(|condition| condition.type_ == "NetworkUnavailable" && condition.status == "True");
+        let condition = |type_: &str| {
+            let conditions = status.into_iter().flat_map(|status| status.conditions.iter().flatten());
+            let mut of_type = conditions.filter(|condition| condition.type_ == type_);
+            of_type.next().map(|condition| condition.status.as_str())
+        };
         let taints = spec.into_iter().flat_map(|spec| spec.taints.iter().flatten());
         let is_going = node.metadata.deletion_timestamp.is_some()
             || taints
@@ -67,7 +70,9 @@ impl From<&Node> for Member {
             labels: node.labels().clone(),
             is_cordoned: spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
             is_excluded: is_going || node.labels().contains_key(EXCLUDED),
-            is_without_network,
+            is_without_network: condition("NetworkUnavailable") == Some("True"),
+            // One that has never been looked after, as where there is no kubelet, is not lost.
+            is_lost: condition("Ready").is_some_and(|status| status != "True"),
         }
     }
 }
@@ -75,4 +80,26 @@ impl From<&Node> for Member {
 /// The name under which a load balancer is known.
 pub(super) fn key_of(load_balancer: &LoadBalancer) -> ServiceName {
     ServiceName::new(load_balancer.namespace().unwrap_or_default(), load_balancer.name_any())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_a_node_that_was_looked_after_can_be_lost() {
+        let is_lost = |conditions: serde_json::Value| {
+            let node = json!({ "metadata": { "name": "a" }, "status": { "conditions": conditions } });
+            Member::from(&serde_json::from_value::<Node>(node).unwrap()).is_lost
+        };
+        assert!(!is_lost(json!([])));
+        assert!(!is_lost(json!([{ "type": "Ready", "status": "True" }])));
+        // Its kubelet says that it is not, or says nothing any more.
+        assert!(is_lost(json!([{ "type": "Ready", "status": "False" }])));
+        assert!(is_lost(
+            json!([{ "type": "DiskPressure", "status": "False" }, { "type": "Ready", "status": "Unknown" }])
+        ));
+    }
 }

@@ -1,6 +1,6 @@
 //! Nodes on a LAN agree on who answers for an address, and a client reaches it there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
@@ -99,6 +99,7 @@ fn plan(lab: &Lab) -> Plan {
     Plan {
         heartbeats: Heartbeats::default(),
         refresh: None,
+        lost: BTreeSet::new(),
         members: lab
             .nodes()
             .iter()

@@ -91,6 +91,7 @@ pub fn plan(surroundings: &Surroundings, here: Here<'_>, backing: impl Fn(&Servi
                 .or_insert_with(|| post.clone());
         }
     }
+    let members = members(surroundings, here.has_agent);
     Plan {
         heartbeats: Heartbeats {
             port: settings.heartbeat.port,
@@ -98,7 +99,11 @@ pub fn plan(surroundings: &Surroundings, here: Here<'_>, backing: impl Fn(&Servi
             threshold: settings.heartbeat.failure_threshold,
         },
         refresh: settings.refresh(),
-        members: members(surroundings, here.has_agent),
+        lost: (members.keys())
+            .filter(|name| surroundings.members[*name].is_lost)
+            .cloned()
+            .collect(),
+        members,
         posts,
     }
 }

@@ -151,8 +151,7 @@ impl Agent {
         self.api = reachable;
     }
 
-    /// States which nodes the API server calls lost: their `Node` or their agent's pod is not ready. They
-    /// stay members. Who does not hear a majority takes over from them alone.
+    /// States which nodes the API server calls lost: their `Node` is not ready. They stay members. Who does not hear a majority takes over from them alone.
     pub fn set_lost(&mut self, nodes: &[NodeId]) {
         let lost = nodes.iter().copied().collect();
         self.dirty |= self.lost != lost;

@@ -82,7 +82,12 @@ impl Agent {
                 let age = (self.groups[&id].learned_at).map(|learned| since.saturating_duration_since(learned));
                 let is_news = why == OwnReason::OwnerDead && age.is_some_and(|age| age < self.config.silence);
                 let sign_of_life = if is_news { self.config.silence } else { Duration::ZERO };
-                Some((why, sign_of_life + self.config.stagger * self.place(id)))
+                let word = if self.groups[&id].epoch == 0 && self.is_unheard_of(id) {
+                    self.config.interval
+                } else {
+                    Duration::ZERO
+                };
+                Some((why, sign_of_life + word + self.config.stagger * self.place(id)))
             }
             State::Doubtful => Some((
                 OwnReason::Vacant,
@@ -177,6 +182,12 @@ impl Agent {
         (judges - vouching) * 2 <= judges
     }
 
+    /// Whether a candidate has not said of a new group that it knows it. It may come before this node.
+    fn is_unheard_of(&self, id: GroupId) -> bool {
+        let mut candidates = self.peers.values().filter(|peer| peer.is_candidate());
+        candidates.any(|peer| !peer.table.contains_key(&id))
+    }
+
     /// How many candidates come before this node.
     fn place(&self, id: GroupId) -> u32 {
         let group = &self.groups[&id];
@@ -186,7 +197,7 @@ impl Agent {
         };
         let mine = rank(self.me, group.entry(id).weight);
         let before = (self.peers.iter())
-            .filter(|(_, peer)| peer.heard && peer.joined && peer.entitled)
+            .filter(|(_, peer)| peer.is_candidate())
             .filter_map(|(node, peer)| Some((*node, peer.table.get(&id)?)))
             .filter(|(_, entry)| entry.standing == Standing::Eligible)
             .filter(|(node, entry)| rank(*node, entry.weight) < mine)

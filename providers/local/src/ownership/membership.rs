@@ -110,6 +110,11 @@ impl Peer {
         }
     }
 
+    /// Whether it may claim what it is eligible for.
+    pub(super) fn is_candidate(&self) -> bool {
+        self.heard && self.joined && self.entitled
+    }
+
     /// Whether its table is as new as its last heartbeat.
     pub(super) fn in_sync(&self) -> bool {
         self.has_of_it >= self.revision

@@ -1,6 +1,6 @@
 //! What a speaker is asked to do, as values that can be printed and kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -21,6 +21,9 @@ pub struct Plan {
     pub refresh: Option<Duration>,
     /// The nodes that take part, by name, with the addresses that they are reached at. This node is one of them, or owns nothing.
     pub members: BTreeMap<String, Vec<IpAddr>>,
+    /// Those of them that the API server has given up. Not kept: the next process asks anew.
+    #[serde(skip)]
+    pub lost: BTreeSet<String>,
     /// The addresses that a node shall answer for.
     pub posts: BTreeMap<IpAddr, Post>,
 }

@@ -175,6 +175,7 @@ impl Speaking {
         }
         self.probing.clear();
         self.conflicts.clear();
+        self.doubted.clear();
         self.hold(&BTreeSet::new());
         if is_other_port {
             self.sockets = Sockets::default();
@@ -191,6 +192,8 @@ impl Speaking {
             .map(|(name, addresses)| (NodeId::of(name), addresses.clone()))
             .collect();
         self.agent.set_members(&ids);
+        let lost: Vec<_> = self.plan.lost.iter().map(|name| NodeId::of(name)).collect();
+        self.agent.set_lost(&lost);
         let groups: Vec<_> = self
             .plan
             .posts

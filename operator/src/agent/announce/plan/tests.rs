@@ -164,6 +164,25 @@ fn a_node_that_cannot_serve_has_no_address() {
 }
 
 #[test]
+fn a_node_that_the_api_server_has_given_up_is_lost_and_stays_a_member() {
+    let mut surroundings = surroundings();
+    assert!(plan_with(&surroundings, SERVED).lost.is_empty());
+    Arc::make_mut(surroundings.members.get_mut("b").unwrap()).is_lost = true;
+    let plan = plan_with(&surroundings, SERVED);
+    assert_eq!(plan.lost, ["b".to_owned()].into());
+    assert!(plan.members.contains_key("b"));
+    surroundings.pools = [(
+        "pool".to_owned(),
+        read(
+            pool(&json!({ "nodeSelectors": [{ "matchLabels": { "kubernetes.io/hostname": "a" } }] })),
+            "AddressPool",
+        ),
+    )]
+    .into();
+    assert!(plan_with(&surroundings, SERVED).lost.is_empty(), "it has no say");
+}
+
+#[test]
 fn policy_local_wants_an_endpoint_on_the_node() {
     let elsewhere = Backing {
         is_local: true,

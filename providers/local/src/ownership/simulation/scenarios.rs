@@ -181,6 +181,31 @@ fn a_revertive_group_goes_back_without_a_gap() {
     assert_eq!((world.owners(group), world.watch.longest_unowned), (vec![first], 0));
 }
 
+/// They hear of it from the API server within milliseconds of each other.
+#[test]
+fn of_a_new_group_one_node_alone_claims_and_soon() {
+    for nodes in [2, 3, 10] {
+        let mut world = settled(12, nodes, 1);
+        world
+            .groups
+            .extend((1..=32).map(|group| (GroupId([group; 16]), Mode::Sticky)));
+        let groups = world.groups.clone();
+        for node in 0..nodes {
+            world.act(node, |agent, now| {
+                agent.set_groups(&groups);
+                for (group, _) in &groups {
+                    agent.set_eligibility(*group, FIT);
+                }
+                agent.tick(now);
+            });
+            world.run(2);
+        }
+        world.run(100);
+        world.assert_one_owner_each();
+        assert_eq!(world.watch.owns, 32, "of {nodes} nodes");
+    }
+}
+
 #[test]
 fn a_thousand_groups_on_ten_nodes_cost_little_at_rest() {
     let mut world = settled(6, 10, 1);
