@@ -27,7 +27,7 @@ pub use load_balancer::{
 };
 pub use names::{backend_group_name, replacement_name};
 pub use subnets::Existing;
-pub use tags::{CLUSTER_TAG, RESOURCE_TAG, SERVICE_TAG, backend_group_tags, is_ours};
+pub use tags::{BACKEND_GROUP, CLUSTER_TAG, RESOURCE_TAG, SERVICE_TAG, backend_group_tags, is_ours, owner_of};
 pub use vpc::{SecurityGroup, Subnet, Vpc, ZoneKind};
 
 /// What a load balancer is made for and in.

@@ -3,6 +3,8 @@
 //! They are not those of the AWS Load Balancer Controller. It deletes what bears its marks and belongs to no Service of its own, so that it
 //! must not take ours for its.
 
+use fairlead_model::ServiceName;
+
 use crate::contract::{Defaults, Service, Settings};
 
 use super::Tags;
@@ -22,11 +24,14 @@ pub(super) fn of(service: &Service, settings: &Settings, defaults: &Defaults, re
     tags
 }
 
+/// What the security group that targets let in is for.
+pub const BACKEND_GROUP: &str = "backend-sg";
+
 /// The tags of the security group that targets let in.
 pub fn backend_group_tags(defaults: &Defaults) -> Tags {
     let mut tags = defaults.tags.clone();
     tags.insert(CLUSTER_TAG.to_owned(), defaults.cluster.clone());
-    tags.insert(RESOURCE_TAG.to_owned(), "backend-sg".to_owned());
+    tags.insert(RESOURCE_TAG.to_owned(), BACKEND_GROUP.to_owned());
     tags
 }
 
@@ -34,4 +39,10 @@ pub fn backend_group_tags(defaults: &Defaults) -> Tags {
 pub fn is_ours(tags: &Tags, cluster: &str, service: &str) -> bool {
     let has = |key, value| tags.get(key).is_some_and(|found| found == value);
     has(CLUSTER_TAG, cluster) && has(SERVICE_TAG, service)
+}
+
+/// Whose something is that bears a cluster's marks.
+pub fn owner_of(tags: &Tags) -> Option<ServiceName> {
+    let (namespace, name) = tags.get(SERVICE_TAG)?.split_once('/')?;
+    Some(ServiceName::new(namespace, name))
 }

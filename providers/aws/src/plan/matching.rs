@@ -43,7 +43,8 @@ enum Matched<'a> {
 }
 
 impl Owner {
-    pub(super) fn has(&self, tags: &Tags) -> bool {
+    /// True if something bears its marks.
+    pub fn has(&self, tags: &Tags) -> bool {
         is_ours(tags, &self.cluster, &self.service.to_string())
     }
 }

@@ -7,9 +7,8 @@ use crate::contract::{Scheme, Service};
 use crate::desired::tests::{World, node, service};
 use crate::desired::{SecurityGroups, Tags, TargetGroupRef};
 
-use account::{Account, BACKEND_NAME};
+use crate::testing::Contents;
 
-mod account;
 mod calls;
 mod kit;
 mod limits;
@@ -24,6 +23,9 @@ fn owner() -> Owner {
     }
 }
 
+/// The name of the group that targets let in.
+const BACKEND_NAME: &str = "k8s-traffic-production-ab8e18ef4e";
+
 const FOREIGN_LB: &str = "arn:aws:elasticloadbalancing:eu-central-1:1:loadbalancer/net/theirs/1";
 const FOREIGN_TG: &str = "arn:aws:elasticloadbalancing:eu-central-1:1:targetgroup/theirs/2";
 
@@ -36,15 +38,21 @@ fn tags(pairs: &[(&str, &str)]) -> Tags {
 
 /// An account with the shared group, and things of others that look like ours: a load balancer of the other controller for the same
 /// Service, with a listener and a target group; a target group that nobody uses; and security groups of the user.
-fn account() -> Account {
-    let mut account = Account::default();
+fn account() -> Contents {
+    let mut account = Contents::default();
     let theirs = tags(&[
         ("elbv2.k8s.aws/cluster", "production"),
         ("service.k8s.aws/stack", "shop/web"),
         ("fairlead.io/cluster", "production"),
         ("fairlead.io/service", "shop/webs"),
     ]);
-    account.create_security_group(BACKEND_NAME.to_owned(), tags(&[("fairlead.io/cluster", "production")]));
+    account.create_security_group(
+        BACKEND_NAME.to_owned(),
+        tags(&[
+            ("fairlead.io/cluster", "production"),
+            ("fairlead.io/resource", "backend-sg"),
+        ]),
+    );
     account.create_security_group("own".to_owned(), tags(&[("Name", "own")]));
     let world = World::new();
     let like = world.desired(&service(&[
@@ -94,7 +102,7 @@ fn account() -> Account {
 }
 
 /// Gives what is adopted ARNs that tests know.
-fn rename(account: &mut Account) {
+fn rename(account: &mut Contents) {
     let arn = account.load_balancers.keys().next().unwrap().clone();
     let mut found = account.load_balancers.remove(&arn).unwrap();
     found.arn = FOREIGN_LB.to_owned();
@@ -136,7 +144,7 @@ fn world(nodes: usize) -> World {
 }
 
 /// The lines of the plan for what is there now.
-fn lines(account: &mut Account, desired: Option<&LoadBalancer>) -> Vec<String> {
+fn lines(account: &mut Contents, desired: Option<&LoadBalancer>) -> Vec<String> {
     let outcome = plan(&owner(), desired, &account.observe()).unwrap();
     let steps = outcome.steps.steps().iter().map(ToString::to_string);
     let waits = outcome.waits.iter().map(|wait| format!("? {wait}"));
@@ -152,7 +160,7 @@ enum Round {
 }
 
 /// Plans once and carries it out, up to so many steps.
-fn round(account: &mut Account, desired: Option<&LoadBalancer>, lives: &mut usize) -> Result<Round, ProviderError> {
+fn round(account: &mut Contents, desired: Option<&LoadBalancer>, lives: &mut usize) -> Result<Round, ProviderError> {
     let observed = account.observe();
     let outcome = plan(&owner(), desired, &observed)?;
     lint(&outcome, desired, account);
@@ -169,7 +177,7 @@ fn round(account: &mut Account, desired: Option<&LoadBalancer>, lives: &mut usiz
         match account.perform(step) {
             Ok(()) => {}
             // The next plan knows.
-            Err(refused) if refused.starts_with("TooManyTargets") => break,
+            Err(refused) if refused.code == "TooManyTargets" => break,
             Err(refused) => panic!(
                 "{step}: {refused}\nin the plan\n{}\nfor {desired:#?}\nin {account:#?}",
                 outcome.steps
@@ -180,7 +188,7 @@ fn round(account: &mut Account, desired: Option<&LoadBalancer>, lives: &mut usiz
 }
 
 /// Plans and carries out until nothing is left to do or wait for.
-fn settle(account: &mut Account, desired: Option<&LoadBalancer>) {
+fn settle(account: &mut Contents, desired: Option<&LoadBalancer>) {
     for _ in 0..20 {
         if let Round::Settled = round(account, desired, &mut usize::MAX.clone()).unwrap() {
             return;
@@ -190,7 +198,7 @@ fn settle(account: &mut Account, desired: Option<&LoadBalancer>) {
 }
 
 /// What no plan may do.
-fn lint(outcome: &Outcome, desired: Option<&LoadBalancer>, account: &Account) {
+fn lint(outcome: &Outcome, desired: Option<&LoadBalancer>, account: &Contents) {
     let is_ours = |tags: &Tags| owner().has(tags);
     let steps = outcome.steps.steps();
     let position = |wanted: &dyn Fn(&Step) -> bool| steps.iter().position(wanted);
@@ -243,7 +251,7 @@ fn lint(outcome: &Outcome, desired: Option<&LoadBalancer>, account: &Account) {
 }
 
 /// That the account has what is wanted, found out without planning.
-fn check(account: &Account, desired: &LoadBalancer) {
+fn check(account: &Contents, desired: &LoadBalancer) {
     let ours: Vec<_> = account
         .load_balancers
         .values()
@@ -335,7 +343,7 @@ fn check(account: &Account, desired: &LoadBalancer) {
     assert_eq!(groups, wanted, "no target group is left over");
 }
 
-fn check_security_groups(account: &Account, found: &ObservedLoadBalancer, desired: &LoadBalancer) {
+fn check_security_groups(account: &Contents, found: &ObservedLoadBalancer, desired: &LoadBalancer) {
     let ours: Vec<_> = account
         .security_groups
         .values()

@@ -5,7 +5,7 @@ use crate::desired::{backend_group_name, backend_group_tags, backend_needs, back
 
 /// The calls from what there is to what shall be; and it is done.
 struct Counted {
-    account: Account,
+    account: Contents,
     shared: ObservedShared,
     calls: usize,
 }

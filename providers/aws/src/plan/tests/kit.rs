@@ -8,7 +8,7 @@ use fairlead_provider::kit::{Bench, pass};
 use super::*;
 use crate::desired::tests::endpoints;
 
-struct Aws(Arc<Mutex<Account>>);
+struct Aws(Arc<Mutex<Contents>>);
 
 impl Provider for Aws {
     type Key = String;
@@ -38,7 +38,7 @@ impl Provider for Aws {
 
     async fn perform(&self, step: &Step) -> Result<(), ProviderError> {
         let done = self.0.lock().unwrap().perform(step);
-        done.map_err(|refused| ProviderError::refused("Refused", refused))
+        done.map_err(|refused| ProviderError::refused("Refused", refused.to_string()))
     }
 
     fn is_gone(observed: &Observed) -> bool {
@@ -59,18 +59,18 @@ struct Changes(Vec<LoadBalancer>);
 
 impl Bench for Changes {
     type Provider = Aws;
-    type Backend = Arc<Mutex<Account>>;
+    type Backend = Arc<Mutex<Contents>>;
     type Contents = BTreeSet<String>;
 
-    fn backend(&self) -> Arc<Mutex<Account>> {
+    fn backend(&self) -> Arc<Mutex<Contents>> {
         Arc::new(Mutex::new(account()))
     }
 
-    fn provider(&self, backend: &Arc<Mutex<Account>>) -> Aws {
+    fn provider(&self, backend: &Arc<Mutex<Contents>>) -> Aws {
         Aws(backend.clone())
     }
 
-    fn contents(&self, backend: &Arc<Mutex<Account>>) -> BTreeSet<String> {
+    fn contents(&self, backend: &Arc<Mutex<Contents>>) -> BTreeSet<String> {
         backend.lock().unwrap().shown()
     }
 

@@ -295,7 +295,7 @@ fn what_others_made_gets_our_listeners_and_targets_and_nothing_else() {
 const PODS: (&str, &str) = ("aws-load-balancer-nlb-target-type", "ip");
 
 /// The target group that somebody else's load balancer uses.
-fn busy(account: &Account) -> String {
+fn busy(account: &Contents) -> String {
     let mut all = account.target_groups.values();
     all.find(|group| group.name == "busy").unwrap().arn.clone()
 }

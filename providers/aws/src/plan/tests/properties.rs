@@ -140,7 +140,7 @@ fn an_act() -> impl Strategy<Value = (Option<LoadBalancer>, Option<usize>)> {
 }
 
 /// What is not ours.
-fn foreign(account: &Account) -> BTreeSet<String> {
+fn foreign(account: &Contents) -> BTreeSet<String> {
     let is_ours =
         |line: &String| line.contains(r#""production""#) && line.contains(r#""fairlead.io/service": "shop/web""#);
     account.shown().into_iter().filter(|line| !is_ours(line)).collect()

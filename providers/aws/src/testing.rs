@@ -1,45 +1,78 @@
-//! An account of AWS, as far as load balancers need one: it does what is asked, refuses what AWS refuses, and takes its time.
+//! An account of AWS in memory, as far as load balancers need one: it does what is asked, refuses what AWS refuses, and takes its time.
+//!
+//! [`Contents`] is the account as a value, [`TestAccount`] has one behind the port of [`account`](crate::account).
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use fairlead_model::Family;
-
-use super::super::*;
-use crate::contract::{IpAddressType, ListenerProtocol, TargetType};
-use crate::desired::{Group, Listener, Tags, Target, Tls};
-
+mod account;
 mod listeners;
 mod shown;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use fairlead_model::Family;
+
+use crate::contract::{IpAddressType, ListenerProtocol, TargetType};
+use crate::desired::{BACKEND_GROUP, CLUSTER_TAG, Group, Listener, RESOURCE_TAG, Rule, RuleSource, Tags, Target, Tls};
+use crate::plan::{
+    DNS_MEMORY, Destinations, ListenerRef, NewLoadBalancer, NewTargetGroup, Observed, ObservedListener,
+    ObservedLoadBalancer, ObservedSecurityGroup, ObservedTargetGroup, Published, Ref, State, Step,
+};
+
+pub use account::TestAccount;
+
 /// An account, and the record that the cluster keeps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Account {
-    pub(super) load_balancers: BTreeMap<String, ObservedLoadBalancer>,
-    pub(super) target_groups: BTreeMap<String, ObservedTargetGroup>,
-    pub(super) security_groups: BTreeMap<String, ObservedSecurityGroup>,
-    pub(super) published: Option<Published>,
+pub struct Contents {
+    /// Load balancers by ARN.
+    pub load_balancers: BTreeMap<String, ObservedLoadBalancer>,
+    /// Target groups by ARN.
+    pub target_groups: BTreeMap<String, ObservedTargetGroup>,
+    /// Security groups by id.
+    pub security_groups: BTreeMap<String, ObservedSecurityGroup>,
+    /// What the Service's status shows.
+    pub published: Option<Published>,
     /// For how many looks interfaces keep security groups of load balancers that are gone.
     lingering: BTreeMap<String, u8>,
     /// For how many looks load balancers are still made.
     provisioning: BTreeMap<String, u8>,
     /// How many looks everything takes.
-    pub(super) delay: u8,
+    pub delay: u8,
     /// How many targets a target group takes; all if 0.
-    pub(super) most_targets: usize,
+    pub most_targets: usize,
     next: u32,
 }
 
-type Refused = Result<(), String>;
+/// What the account does not do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// AWS' code for it.
+    pub code: &'static str,
+    /// What it is about.
+    pub about: String,
+}
 
-fn refuse(code: &str, about: impl std::fmt::Display) -> Refused {
-    Err(format!("{code}: {about}"))
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.about)
+    }
+}
+
+type Done = Result<(), Refused>;
+
+fn refused(code: &'static str, about: impl fmt::Display) -> Refused {
+    let about = about.to_string();
+    Refused { code, about }
+}
+
+fn refuse(code: &'static str, about: impl fmt::Display) -> Done {
+    Err(refused(code, about))
 }
 
 const REGION: &str = "arn:aws:elasticloadbalancing:eu-central-1:1";
 
-impl Account {
+impl Contents {
     /// All that there is, of others too. Looking takes time, in which things happen.
-    pub(super) fn observe(&mut self) -> Observed {
+    pub fn observe(&mut self) -> Observed {
         for (arn, left) in &mut self.provisioning {
             *left = left.saturating_sub(1);
             if let Some(found) = self.load_balancers.get_mut(arn).filter(|_| *left == 0) {
@@ -58,17 +91,17 @@ impl Account {
     }
 
     /// The same at once.
-    pub(super) fn look(&self) -> Observed {
+    pub fn look(&self) -> Observed {
         let groups = self
             .security_groups
             .values()
-            .filter(|group| group.name != BACKEND_NAME)
+            .filter(|group| !is_backend_group(group))
             .cloned();
         let groups = groups.map(|group| ObservedSecurityGroup {
             is_in_use: self.is_in_use(&group.id),
             ..group
         });
-        let mut backend = self.security_groups.values().filter(|group| group.name == BACKEND_NAME);
+        let mut backend = self.security_groups.values().filter(|group| is_backend_group(group));
         Observed {
             load_balancers: self.load_balancers.values().cloned().collect(),
             target_groups: self.target_groups.values().cloned().collect(),
@@ -79,16 +112,17 @@ impl Account {
     }
 
     /// The Service shows this name.
-    pub(super) fn publish(&mut self, hostname: Option<&str>) {
+    pub fn publish(&mut self, hostname: Option<&str>) {
         if self.published.as_ref().map(|published| published.hostname.as_str()) != hostname {
             self.published = hostname.map(|hostname| Published {
                 hostname: hostname.to_owned(),
-                age: Duration::ZERO,
+                age: std::time::Duration::ZERO,
             });
         }
     }
 
-    pub(super) fn is_in_use(&self, id: &str) -> bool {
+    /// Whether an interface has a security group.
+    pub fn is_in_use(&self, id: &str) -> bool {
         let mut all = self.load_balancers.values();
         self.lingering.contains_key(id) || all.any(|found| found.security_groups.contains(id))
     }
@@ -98,11 +132,16 @@ impl Account {
         self.next
     }
 
-    pub(super) fn perform(&mut self, step: &Step) -> Refused {
+    /// Does one step.
+    pub fn perform(&mut self, step: &Step) -> Done {
         match step.clone() {
             Step::CreateSecurityGroup { name, tags, .. } => self.create_security_group(name, tags),
-            Step::AuthorizeIngress { group, rules } => self.security_group(&group)?.rules.extend(rules),
+            Step::AuthorizeIngress { group, rules } => {
+                let rules = self.known_rules(&rules)?;
+                self.security_group(&group)?.rules.extend(rules);
+            }
             Step::RevokeIngress { group, rules } => {
+                let rules = self.known_rules(&rules)?;
                 self.security_group(&group)?.rules.retain(|rule| !rules.contains(rule));
             }
             Step::DeleteSecurityGroup { id } => {
@@ -235,7 +274,8 @@ impl Account {
         Ok(())
     }
 
-    pub(super) fn create_security_group(&mut self, name: String, tags: Tags) {
+    /// Makes a security group.
+    pub fn create_security_group(&mut self, name: String, tags: Tags) {
         if self.security_groups.values().any(|group| group.name == name) {
             return;
         }
@@ -251,41 +291,53 @@ impl Account {
         self.security_groups.insert(id, group);
     }
 
-    fn security_group(&mut self, group: &Group) -> Result<&mut ObservedSecurityGroup, String> {
+    fn security_group(&mut self, group: &Group) -> Result<&mut ObservedSecurityGroup, Refused> {
         let mut all = self.security_groups.values_mut();
         let found = all.find(|found| match group {
             Group::Id(id) => found.id == *id,
             Group::Named(name) => found.name == *name,
         });
-        found.ok_or_else(|| format!("InvalidGroup.NotFound: {group}"))
+        found.ok_or_else(|| refused("InvalidGroup.NotFound", group))
     }
 
-    fn ids(&mut self, groups: &BTreeSet<Group>) -> Result<BTreeSet<String>, String> {
+    /// Rules with the ids of the groups that they let in.
+    fn known_rules(&mut self, rules: &BTreeSet<Rule>) -> Result<BTreeSet<Rule>, Refused> {
+        let known = rules.iter().map(|rule| {
+            let source = match &rule.source {
+                RuleSource::Group(group) => RuleSource::Group(Group::Id(self.security_group(group)?.id.clone())),
+                source => source.clone(),
+            };
+            Ok(Rule { source, ..rule.clone() })
+        });
+        known.collect()
+    }
+
+    fn ids(&mut self, groups: &BTreeSet<Group>) -> Result<BTreeSet<String>, Refused> {
         groups
             .iter()
             .map(|group| Ok(self.security_group(group)?.id.clone()))
             .collect()
     }
 
-    fn target_group(&mut self, group: &Ref) -> Result<&mut ObservedTargetGroup, String> {
+    fn target_group(&mut self, group: &Ref) -> Result<&mut ObservedTargetGroup, Refused> {
         let mut all = self.target_groups.values_mut();
         let found = all.find(|found| match group {
             Ref::Arn(arn) => found.arn == *arn,
             Ref::Named(name) => found.name == *name,
         });
-        found.ok_or_else(|| format!("TargetGroupNotFound: {group}"))
+        found.ok_or_else(|| refused("TargetGroupNotFound", group))
     }
 
-    fn load_balancer(&mut self, load_balancer: &Ref) -> Result<&mut ObservedLoadBalancer, String> {
+    fn load_balancer(&mut self, load_balancer: &Ref) -> Result<&mut ObservedLoadBalancer, Refused> {
         let mut all = self.load_balancers.values_mut();
         let found = all.find(|found| match load_balancer {
             Ref::Arn(arn) => found.arn == *arn,
             Ref::Named(name) => found.name == *name,
         });
-        found.ok_or_else(|| format!("LoadBalancerNotFound: {load_balancer}"))
+        found.ok_or_else(|| refused("LoadBalancerNotFound", load_balancer))
     }
 
-    fn listener(&mut self, listener: &ListenerRef) -> Result<&mut ObservedListener, String> {
+    fn listener(&mut self, listener: &ListenerRef) -> Result<&mut ObservedListener, Refused> {
         let all = self.load_balancers.values_mut();
         let mut all = all.flat_map(|found| {
             let name = found.name.clone();
@@ -302,17 +354,17 @@ impl Account {
         });
         found
             .map(|(_, _, listener)| listener)
-            .ok_or_else(|| format!("ListenerNotFound: {listener:?}"))
+            .ok_or_else(|| refused("ListenerNotFound", format!("{listener:?}")))
     }
 
-    fn tls(&mut self, listener: &ListenerRef) -> Result<&mut Tls, String> {
+    fn tls(&mut self, listener: &ListenerRef) -> Result<&mut Tls, Refused> {
         self.listener(listener)?
             .tls
             .as_mut()
-            .ok_or_else(|| "InvalidConfigurationRequest: no TLS".to_owned())
+            .ok_or_else(|| refused("InvalidConfigurationRequest", "no TLS"))
     }
 
-    fn tags(&mut self, arn: &str) -> Result<&mut Tags, String> {
+    fn tags(&mut self, arn: &str) -> Result<&mut Tags, Refused> {
         if arn.contains(":listener/") {
             return Ok(&mut self.listener(&ListenerRef::Arn(arn.to_owned()))?.tags);
         }
@@ -322,7 +374,8 @@ impl Account {
         Ok(&mut self.load_balancer(&Ref::Arn(arn.to_owned()))?.tags)
     }
 
-    pub(super) fn create_target_group(&mut self, new: NewTargetGroup) -> Refused {
+    /// Makes a target group.
+    pub fn create_target_group(&mut self, new: NewTargetGroup) -> Done {
         if let Some(found) = self.target_groups.values().find(|found| found.name == new.name) {
             let is_same = found.protocol == new.protocol
                 && found.target_type == new.target_type
@@ -363,7 +416,7 @@ impl Account {
         Ok(())
     }
 
-    fn register(&mut self, group: &Ref, targets: &BTreeSet<Target>) -> Refused {
+    fn register(&mut self, group: &Ref, targets: &BTreeSet<Target>) -> Done {
         let most = self.most_targets;
         let group = self.target_group(group)?;
         for target in targets {
@@ -388,7 +441,8 @@ impl Account {
         Ok(())
     }
 
-    pub(super) fn create_load_balancer(&mut self, new: NewLoadBalancer) -> Refused {
+    /// Makes a load balancer.
+    pub fn create_load_balancer(&mut self, new: NewLoadBalancer) -> Done {
         let ids = self.ids(&new.security_groups)?;
         if let Some(found) = self.load_balancers.values().find(|found| found.name == new.name) {
             let is_same = found.scheme == new.scheme && found.subnets == new.subnets && found.security_groups == ids;
@@ -443,7 +497,7 @@ impl Account {
         Ok(())
     }
 
-    fn delete_load_balancer(&mut self, arn: &str) -> Refused {
+    fn delete_load_balancer(&mut self, arn: &str) -> Done {
         let Some(found) = self.load_balancers.get(arn) else {
             return Ok(());
         };
@@ -464,5 +518,6 @@ impl Account {
     }
 }
 
-/// The name of the shared group in the cluster of the tests.
-pub(super) const BACKEND_NAME: &str = "k8s-traffic-production-ab8e18ef4e";
+fn is_backend_group(group: &ObservedSecurityGroup) -> bool {
+    group.tags.get(RESOURCE_TAG).is_some_and(|found| found == BACKEND_GROUP)
+}

@@ -1,15 +1,17 @@
 //! Listeners of an account, and what AWS checks of them.
 
-use super::*;
+use std::collections::{BTreeMap, BTreeSet};
 
-impl Account {
-    pub(in super::super) fn create_listener(
-        &mut self,
-        load_balancer: &Ref,
-        port: u16,
-        listener: &Listener,
-        to: &Destinations,
-    ) -> Refused {
+use fairlead_model::Family;
+
+use super::{Contents, Done, REGION, Refused, refuse};
+use crate::contract::{IpAddressType, ListenerProtocol};
+use crate::desired::{Listener, Tls};
+use crate::plan::{Destinations, ListenerRef, ObservedListener, Ref};
+
+impl Contents {
+    /// Makes a listener.
+    pub fn create_listener(&mut self, load_balancer: &Ref, port: u16, listener: &Listener, to: &Destinations) -> Done {
         let to = self.destinations(to)?;
         let number = self.number();
         let found = self.load_balancer(load_balancer)?;
@@ -38,7 +40,7 @@ impl Account {
         self.check_listeners(load_balancer)
     }
 
-    pub(super) fn modify_listener(&mut self, arn: &str, listener: &Listener, to: &Destinations) -> Refused {
+    pub(super) fn modify_listener(&mut self, arn: &str, listener: &Listener, to: &Destinations) -> Done {
         let to = self.destinations(to)?;
         let found = self.listener(&ListenerRef::Arn(arn.to_owned()))?;
         let more = found.tls.take().map(|tls| tls.more_certificates).unwrap_or_default();
@@ -56,7 +58,7 @@ impl Account {
         self.check_listeners(&of)
     }
 
-    fn destinations(&mut self, to: &Destinations) -> Result<BTreeMap<String, Option<u16>>, String> {
+    fn destinations(&mut self, to: &Destinations) -> Result<BTreeMap<String, Option<u16>>, Refused> {
         to.iter()
             .map(|(group, weight)| Ok((self.target_group(group)?.arn.clone(), *weight)))
             .collect()
@@ -76,7 +78,7 @@ impl Account {
     }
 
     /// What AWS checks of listeners.
-    pub(super) fn check_listeners(&mut self, load_balancer: &Ref) -> Refused {
+    pub(super) fn check_listeners(&mut self, load_balancer: &Ref) -> Done {
         let found = self.load_balancer(load_balancer)?.clone();
         for listener in &found.listeners {
             if (listener.protocol == ListenerProtocol::Tls) != listener.tls.is_some() {

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Account;
+use super::Contents;
 
-impl Account {
+impl Contents {
     /// One line for each thing, in which others are called by their names.
-    pub(in super::super) fn shown(&self) -> BTreeSet<String> {
+    pub fn shown(&self) -> BTreeSet<String> {
         let mut names: BTreeMap<&str, &str> = BTreeMap::new();
         names.extend(
             self.load_balancers
