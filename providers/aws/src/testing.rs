@@ -11,11 +11,11 @@ use std::fmt;
 
 use fairlead_model::Family;
 
-use crate::contract::{IpAddressType, ListenerProtocol, TargetType};
-use crate::desired::{BACKEND_GROUP, CLUSTER_TAG, Group, Listener, RESOURCE_TAG, Rule, RuleSource, Tags, Target, Tls};
+use crate::contract::{ListenerProtocol, TargetType};
+use crate::desired::{BACKEND_GROUP, CLUSTER_TAG, Group, RESOURCE_TAG, Rule, RuleSource, Tags, Target, Tls};
 use crate::plan::{
-    DNS_MEMORY, Destinations, ListenerRef, NewLoadBalancer, NewTargetGroup, Observed, ObservedListener,
-    ObservedLoadBalancer, ObservedSecurityGroup, ObservedTargetGroup, Published, Ref, State, Step,
+    DNS_MEMORY, ListenerRef, NewLoadBalancer, NewTargetGroup, Observed, ObservedListener, ObservedLoadBalancer,
+    ObservedSecurityGroup, ObservedTargetGroup, Published, Ref, State, Step,
 };
 
 pub use account::TestAccount;
