@@ -15,6 +15,7 @@
 //! - Each change says which Services it concerns, and deciding again where nothing has changed concerns nobody.
 
 mod allocator;
+mod intervals;
 mod pool;
 mod range;
 mod request;

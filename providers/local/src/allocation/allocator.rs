@@ -12,17 +12,21 @@ use super::range::Taken;
 use super::request::{Decision, Request};
 use super::rest::{Rest, Resting};
 use choose::is_enough;
+use shared::Shared;
+use users::Users;
 
 mod choose;
+mod shared;
+mod users;
 
 /// Gives addresses out. It is the only one that does.
 #[derive(Debug, Default)]
 pub struct Allocator {
     pools: BTreeMap<Arc<str>, Pool>,
     services: BTreeMap<ServiceName, Assignment>,
-    users: BTreeMap<IpAddr, BTreeSet<ServiceName>>,
+    users: BTreeMap<IpAddr, Users>,
     /// Where Services with a key are already.
-    shared: BTreeMap<Arc<str>, BTreeSet<IpAddr>>,
+    shared: Shared,
     resting: Resting,
     /// Addresses that another machine on the network answers for.
     quarantined: BTreeSet<IpAddr>,
@@ -178,13 +182,19 @@ impl Allocator {
         let is_any_free = left.iter().any(|address| !self.is_used(*address));
         let mut again = BTreeSet::new();
         let mut keys = BTreeSet::new();
-        for one in before.into_iter().chain(&after) {
-            keys.extend(&one.sharing_key);
-            let users = one.addresses.iter().filter_map(|address| self.users.get(address));
-            for user in users.flatten() {
-                keys.extend(&self.services[user].sharing_key);
-                again.insert(user.clone());
+        if let Some(after) = &after {
+            for users in after.addresses.iter().filter_map(|address| self.users.get(address)) {
+                let rivals = users.rivals(service, after.sharing_key.as_ref(), &after.ports);
+                again.extend(rivals.map(|(rival, _)| rival.clone()));
+                // One that joins others with its key makes no room.
+                let own = after.sharing_key.iter();
+                keys.extend(own.filter(|key| before.is_some() || users.count_of(key) == 1));
             }
+        }
+        if let Some(before) = before {
+            keys.extend(&before.sharing_key);
+            let users = before.addresses.iter().filter_map(|address| self.users.get(address));
+            keys.extend(users.flat_map(Users::keys));
         }
         let is_helped = |waiting: &Waiting| {
             is_any_free
@@ -201,7 +211,8 @@ impl Allocator {
     pub fn quarantine(&mut self, address: IpAddr) -> BTreeSet<ServiceName> {
         self.quarantined.insert(address);
         self.taken.insert(address);
-        self.users.get(&address).cloned().unwrap_or_default()
+        let users = self.users.get(&address).into_iter();
+        users.flat_map(Users::names).cloned().collect()
     }
 
     /// The other machine is gone. Gives those that may now get what they wait for.
@@ -292,9 +303,11 @@ impl Allocator {
         for &address in &assignment.addresses {
             self.resting.remove(address);
             self.taken.insert(address);
-            self.users.entry(address).or_default().insert(request.service.clone());
-            if let Some(key) = &assignment.sharing_key {
-                self.shared.entry(key.clone()).or_default().insert(address);
+            let key = assignment.sharing_key.as_ref();
+            let users = self.users.entry(address).or_default();
+            users.insert(&request.service, key, &assignment.ports);
+            if let Some(key) = key {
+                self.shared.insert(key, &assignment.pool, address, &assignment.ports);
             }
         }
         self.services.insert(request.service.clone(), assignment);
@@ -308,25 +321,15 @@ impl Allocator {
 
     fn forget(&mut self, service: &ServiceName, old: &Assignment) {
         for address in &old.addresses {
+            let key = old.sharing_key.as_ref();
             if let Some(users) = self.users.get_mut(address) {
-                users.remove(service);
-                let is_last = users.is_empty();
-                let has_key = users.iter().any(|user| {
-                    self.services
-                        .get(user)
-                        .is_some_and(|user| user.sharing_key == old.sharing_key)
-                });
-                if let Some(key) = old.sharing_key.as_ref().filter(|_| !has_key)
-                    && let Some(addresses) = self.shared.get_mut(key)
-                {
-                    addresses.remove(address);
-                    if addresses.is_empty() {
-                        self.shared.remove(key);
-                    }
-                }
-                if is_last {
+                users.remove(service, key, &old.ports);
+                if users.is_empty() {
                     self.users.remove(address);
                 }
+            }
+            if let Some(key) = key {
+                self.shared.remove(key, &old.pool, *address, &old.ports);
             }
             self.free_if_unused(*address);
         }

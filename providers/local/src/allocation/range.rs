@@ -1,12 +1,13 @@
 //! Ranges of addresses, and which addresses of them are taken.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use fairlead_model::Family;
 use ipnet::IpNet;
+
+use super::intervals::Intervals;
 
 /// Addresses from the first to the last, of one family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -141,67 +142,34 @@ impl fmt::Display for AddressRange {
     }
 }
 
-/// Addresses that nobody can have, as intervals that do not touch: the first free one after any address is found without a walk.
+/// Addresses that nobody can have: the first free one after any address is found without a walk.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Taken {
-    v4: BTreeMap<u128, u128>,
-    v6: BTreeMap<u128, u128>,
+    v4: Intervals,
+    v6: Intervals,
 }
 
 impl Taken {
-    fn of(&self, family: Family) -> &BTreeMap<u128, u128> {
+    fn of(&self, family: Family) -> &Intervals {
         match family {
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,
         }
     }
 
-    fn of_mut(&mut self, family: Family) -> &mut BTreeMap<u128, u128> {
+    fn of_mut(&mut self, family: Family) -> &mut Intervals {
         match family {
             Family::V4 => &mut self.v4,
             Family::V6 => &mut self.v6,
         }
     }
 
-    /// The last address of the interval that an address is in.
-    fn end_of(&self, family: Family, at: u128) -> Option<u128> {
-        let (_, &last) = self.of(family).range(..=at).next_back()?;
-        (at <= last).then_some(last)
-    }
-
     pub(super) fn insert(&mut self, taken: IpAddr) {
-        let (family, at) = (Family::of(taken), number(taken));
-        if self.end_of(family, at).is_some() {
-            return;
-        }
-        let intervals = self.of_mut(family);
-        let (mut first, mut last) = (at, at);
-        if let Some((&before, &end)) = intervals.range(..at).next_back()
-            && end.checked_add(1) == Some(at)
-        {
-            first = before;
-        }
-        if let Some(next) = at.checked_add(1)
-            && let Some(end) = intervals.remove(&next)
-        {
-            last = end;
-        }
-        intervals.insert(first, last);
+        self.of_mut(Family::of(taken)).insert(number(taken));
     }
 
     pub(super) fn remove(&mut self, free: IpAddr) {
-        let (family, at) = (Family::of(free), number(free));
-        let intervals = self.of_mut(family);
-        let Some((&first, &last)) = intervals.range(..=at).next_back().filter(|(_, last)| at <= **last) else {
-            return;
-        };
-        intervals.remove(&first);
-        if first < at {
-            intervals.insert(first, at - 1);
-        }
-        if at < last {
-            intervals.insert(at + 1, last);
-        }
+        self.of_mut(Family::of(free)).remove(number(free));
     }
 
     /// The first free address of a range. `looks` counts the intervals that were looked at.
@@ -210,7 +178,7 @@ impl Taken {
         while at <= last {
             *looks += 1;
             let found = address(range.family(), at);
-            at = match self.end_of(range.family(), at) {
+            at = match self.of(range.family()).end_of(at) {
                 Some(end) => end.checked_add(1)?,
                 None if avoid_buggy && is_buggy(found) => at.checked_add(1)?,
                 None => return Some(found),
@@ -222,16 +190,7 @@ impl Taken {
     /// How many addresses of a range are taken.
     pub(super) fn count(&self, range: &AddressRange) -> u128 {
         let (first, last) = range.bounds();
-        let begun_before = self.end_of(range.family(), first).map(|end| end.min(last) - first + 1);
-        let inside = first
-            .checked_add(1)
-            .into_iter()
-            .filter(|next| *next <= last)
-            .flat_map(|next| {
-                let intervals = self.of(range.family()).range(next..=last);
-                intervals.map(|(first, end)| (*end).min(last) - first + 1)
-            });
-        begun_before.unwrap_or(0) + inside.sum::<u128>()
+        self.of(range.family()).count(first, last)
     }
 }
 

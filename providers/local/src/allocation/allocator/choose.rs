@@ -11,6 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::super::pool::Pool;
 use super::super::request::{Refusal, Request};
 use super::Allocator;
+use super::users::Rivalry;
 
 impl Allocator {
     /// What of these addresses the Service may have, and the pool: all of them are of one.
@@ -147,36 +148,32 @@ impl Allocator {
             .services
             .get(&request.service)
             .filter(|held| held.addresses.contains(&address));
-        for other in self
-            .users
-            .get(&address)
-            .into_iter()
-            .flatten()
-            .filter(|other| **other != request.service)
-        {
-            let theirs = &self.services[other];
+        let users = self.users.get(&address).into_iter();
+        let rivals =
+            users.flat_map(|users| users.rivals(&request.service, request.sharing_key.as_ref(), &request.ports));
+        for (other, rivalry) in rivals {
             // Who came later gives way when it is decided itself.
-            if mine.is_some_and(|mine| mine.arrival < theirs.arrival) {
+            if mine.is_some_and(|mine| mine.arrival < self.services[other].arrival) {
                 continue;
             }
-            if request.sharing_key.is_none() || request.sharing_key != theirs.sharing_key {
-                let message = format!("Service {other} has {address} and does not share it with this one");
-                return Err(Refusal::new("AddressInUse", message));
-            }
-            if let Some((protocol, port)) = request.ports.intersection(&theirs.ports).next() {
-                let message = format!("Service {other}, which shares {address}, has port {port}/{protocol} too");
-                return Err(Refusal::new("AddressInUse", message));
-            }
+            let message = match rivalry {
+                Rivalry::Keys => format!("Service {other} has {address} and does not share it with this one"),
+                Rivalry::Port(protocol, port) => {
+                    format!("Service {other}, which shares {address}, has port {port}/{protocol} too")
+                }
+            };
+            return Err(Refusal::new("AddressInUse", message));
         }
         Ok(())
     }
 
-    /// An address of a family in a pool: one that Services with the same key have, or the first that nobody has.
+    /// An address of a family in a pool: one that Services with the same key have and its ports are free at, or the first that
+    /// nobody has.
     fn find(&mut self, request: &Request, pool: &str, family: Family) -> Option<IpAddr> {
         let pool = self.pools.get(pool)?;
         let mut looks = 0;
-        let together = request.sharing_key.as_ref().and_then(|key| self.shared.get(key));
-        let together = together.into_iter().flatten().copied();
+        let key = request.sharing_key.iter();
+        let together = key.flat_map(|key| self.shared.open(key, &pool.name, family, &request.ports));
         let known = together.chain(self.resting.of(&request.service)).find(|address| {
             looks += 1;
             Family::of(*address) == family && pool.has(*address) && self.may_have(request, *address).is_ok()

@@ -7,7 +7,7 @@ fn deciding_again_wakes_nobody() {
     let mut allocator = allocator(&[pool("a", &["198.51.100.1/32"])]);
     allocator.decide(&sharing("one", "k", 80), T0);
     let joined = allocator.decide(&sharing("two", "k", 443), T0);
-    assert_eq!(joined.again, [service("one")].into());
+    assert_eq!(joined.again, BTreeSet::new(), "it takes nothing from whom it joins");
     for request in [sharing("one", "k", 80), sharing("two", "k", 443)] {
         assert_eq!(
             allocator.decide(&request, T0).again,
@@ -187,6 +187,41 @@ fn ten_thousand_services_come_and_go_one_by_one() {
         assert_eq!(back.addresses, [IpAddr::from([10, b, c, d])]);
     }
     assert_eq!(allocator.looks() - before, 10_000);
+}
+
+/// A newcomer looks neither at every address of its key nor at everybody who shares an address, and wakes none of them.
+#[test]
+fn thousands_of_services_with_one_key_do_not_look_at_each_other() {
+    let mut allocator = allocator(&[pool("a", &["10.0.0.0/8"])]);
+    let join = |allocator: &mut Allocator, name: String, port: u16| {
+        let joined = allocator.decide(&sharing(&name, "k", port), T0);
+        assert_eq!((joined.refusal, joined.again), (None, BTreeSet::new()), "{name}");
+        joined.addresses[0]
+    };
+    // Each needs an address of its own, and others have every second one.
+    for number in 0..4_000 {
+        allocator.decide(&request(&format!("alone-{number}")), T0);
+        join(&mut allocator, format!("web-{number}"), 80);
+    }
+    // All of these fit to the first one.
+    let first = allocator.services[&service("web-0")].addresses[0];
+    for number in 0..4_000 {
+        assert_eq!(join(&mut allocator, format!("port-{number}"), 1000 + number), first);
+    }
+    // Places that are left are found again, wherever they are.
+    for number in (0..4_000).step_by(2) {
+        allocator.release(&service(&format!("web-{number}")), T0);
+    }
+    let before = allocator.looks();
+    for number in 0..4_000 {
+        join(&mut allocator, format!("again-{number}"), 80);
+    }
+    assert!(
+        allocator.looks() - before < 3 * 4_000,
+        "{} looks",
+        allocator.looks() - before
+    );
+    assert!(before < 4 * 12_000, "{before} looks");
 }
 
 #[test]

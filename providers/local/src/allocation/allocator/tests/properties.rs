@@ -108,7 +108,7 @@ fn check(allocator: &mut Allocator, requests: &BTreeMap<ServiceName, Request>, n
         for address in &held.addresses {
             assert!(pool.has(*address) && request.families.contains(&Family::of(*address)));
             assert!(!allocator.quarantined.contains(address) && !allocator.resting.contains(*address));
-            for other in allocator.users[address].iter().filter(|other| *other != name) {
+            for other in allocator.users[address].names().filter(|other| *other != name) {
                 let theirs = &allocator.services[other];
                 let may_share = held.sharing_key.is_some() && held.sharing_key == theirs.sharing_key;
                 assert!(
@@ -116,6 +116,30 @@ fn check(allocator: &mut Allocator, requests: &BTreeMap<ServiceName, Request>, n
                     "{name} and {other} cannot be together"
                 );
             }
+        }
+    }
+    // The index of shared addresses hides none, and shows none that is not open.
+    for request in requests.values() {
+        let Some(key) = &request.sharing_key else { continue };
+        for (pool, family) in allocator
+            .pools
+            .keys()
+            .flat_map(|pool| Family::ALL.map(|family| (pool, family)))
+        {
+            let with_key = allocator
+                .services
+                .values()
+                .filter(|held| held.sharing_key.as_ref() == Some(key) && held.pool == *pool);
+            let all = |is_shown: &dyn Fn(&Assignment) -> bool| -> BTreeSet<IpAddr> {
+                let shown = with_key.clone().filter(|held| is_shown(held));
+                let addresses = shown.flat_map(|held| held.addresses.iter().copied());
+                addresses.filter(|address| Family::of(*address) == family).collect()
+            };
+            let closed = all(&|held| !held.ports.is_disjoint(&request.ports));
+            let open: Vec<_> = allocator.shared.open(key, pool, family, &request.ports).collect();
+            let expected: BTreeSet<_> = all(&|_| true).difference(&closed).copied().collect();
+            assert_eq!(open.iter().copied().collect::<BTreeSet<_>>(), expected);
+            assert_eq!(open.len(), expected.len());
         }
     }
     // Deciding again changes nothing, so that nobody was forgotten.
