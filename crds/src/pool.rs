@@ -6,6 +6,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::ServiceReference;
+
 /// Two IPv6 addresses in full length, and a hyphen between spaces.
 const LONGEST_RANGE: usize = 2 * 45 + 3;
 
@@ -234,4 +236,8 @@ pub struct RestingAddress {
 
     /// When it can be given out again.
     pub until: Time,
+
+    /// The Service that had it, which can have it back before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceReference>,
 }

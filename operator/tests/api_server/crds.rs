@@ -468,7 +468,7 @@ fn pools() {
         assert_eq!(made["spec"]["avoidBuggyIPs"], false);
         assert_eq!(made["spec"]["reuseDelaySeconds"], 60);
 
-        let resting = json!({"address": "198.51.100.7", "until": Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH)});
+        let resting = json!({"address": "198.51.100.7", "until": Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH), "service": {"namespace": "shop", "name": "web"}});
         let mut status = json!({
             "ipv4": {"assigned": 3, "available": 252}, "resting": [resting], "observedGeneration": 1,
             "conditions": [condition("Ready", "False", "PoolOverlap")],

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use fairlead_crds::AddressPool;
-use fairlead_local::allocation::{Allocator, Pool, Request, Selector, Takes};
+use fairlead_local::allocation::{Allocator, Pool, Request, Rest, Selector, Takes};
 use fairlead_model::ServiceName;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -118,7 +118,12 @@ impl Local {
         for (_, pool) in world.pools.iter() {
             for rest in pool.status.iter().flat_map(|status| &status.resting) {
                 if let Ok(address) = rest.address.parse() {
-                    self.allocator.restore_rest(address, rest.until.0.into());
+                    let of = rest.service.as_ref();
+                    let rest = Rest {
+                        until: rest.until.0.into(),
+                        of: of.map(|service| ServiceName::new(&*service.namespace, &*service.name)),
+                    };
+                    self.allocator.restore_rest(address, rest);
                 }
             }
         }

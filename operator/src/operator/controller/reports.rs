@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fairlead_crds::{
-    AddressPool, AddressPoolStatus, LoadBalancerProvider, LoadBalancerProviderStatus, PoolUsage, RestingAddress, reason,
+    AddressPool, AddressPoolStatus, LoadBalancerProvider, LoadBalancerProviderStatus, PoolUsage, RestingAddress,
+    ServiceReference, reason,
 };
 use fairlead_local::allocation::Usage;
 use fairlead_model::Family;
@@ -68,6 +69,10 @@ fn pool_status(pool: &AddressPool, local: &Local, now: &Time) -> AddressPoolStat
                     .round(k8s_openapi::jiff::Unit::Second)
                     .unwrap_or_default(),
             ),
+            service: rest.of.as_ref().map(|service| ServiceReference {
+                namespace: service.namespace.to_string(),
+                name: service.name.to_string(),
+            }),
         })
         .collect();
     resting.sort_by(|one, other| one.address.cmp(&other.address));
@@ -189,5 +194,80 @@ pub async fn write(client: Client, reports: Vec<Report>) {
             Ok(Err(error)) => tracing::debug!(name, error = %Chain(&error), "status was not written"),
             Err(_) => tracing::debug!(name, "status was not written in time"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::SystemTime;
+
+    use fairlead_model::ServiceName;
+    use serde::de::DeserializeOwned;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::operator::controller::decide::Decider;
+    use crate::operator::controller::plan::Wanted;
+    use crate::operator::controller::watch::{Change, Told};
+
+    fn all<K: DeserializeOwned>(objects: &[Value]) -> Change<K> {
+        let read = |object: &Value| Arc::new(serde_json::from_value(object.clone()).unwrap());
+        Change::All(objects.iter().map(read).collect())
+    }
+
+    /// A decider that has just begun, in a cluster with these Services and one pool.
+    fn begin(services: &[&str], pool_status: &Value) -> Decider {
+        let mut decider = Decider::default();
+        let ours = |kind: &str, spec: &Value, status: &Value| json!({ "apiVersion": "fairlead.io/v1alpha1", "kind": kind, "metadata": { "name": "only" }, "spec": spec, "status": status });
+        let service = |name: &&str| {
+            json!({
+                "metadata": { "name": name, "namespace": "shop" },
+                "spec": { "type": "LoadBalancer", "ipFamilies": ["IPv4"], "ports": [{ "port": 80 }] },
+            })
+        };
+        let pool = json!({ "addresses": ["198.51.100.7/32"], "reuseDelaySeconds": 60 });
+        let provider = json!({ "default": true, "local": {} });
+        for told in [
+            Told::Provider(all(&[ours("LoadBalancerProvider", &provider, &Value::Null)])),
+            Told::Pool(all(&[ours("AddressPool", &pool, pool_status)])),
+            Told::Service(all(&services.iter().map(service).collect::<Vec<_>>())),
+            Told::Namespace(all(&[])),
+            Told::LoadBalancer(all(&[])),
+        ] {
+            decider.world.absorb(told);
+        }
+        decider.set_pools();
+        decider.restore();
+        decider
+    }
+
+    fn addresses(decider: &mut Decider, name: &str, now: SystemTime) -> usize {
+        match decider.decide(&ServiceName::new("shop", name), now).0 {
+            Wanted::LoadBalancer { addresses, .. } => addresses.len(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_address_rests_for_its_last_service_across_operators() {
+        let now = SystemTime::now();
+        let mut first = begin(&["one"], &Value::Null);
+        assert_eq!(addresses(&mut first, "one", now), 1);
+        first.local.release(&ServiceName::new("shop", "one"), now);
+        let reports = reports(&first.world, &first.local, &Time(Timestamp::now()));
+        let status = reports.into_iter().find_map(|report| match report {
+            Report::Pool(_, status) => Some(serde_json::to_value(status).unwrap()),
+            Report::Provider(..) => None,
+        });
+        let status = status.unwrap();
+        assert_eq!(
+            status["resting"][0]["service"],
+            json!({ "namespace": "shop", "name": "one" })
+        );
+        // The next one finds the Service made again, and another one that would like the address.
+        let mut second = begin(&["one", "two"], &status);
+        assert_eq!(addresses(&mut second, "two", now), 0);
+        assert_eq!(addresses(&mut second, "one", now), 1);
     }
 }

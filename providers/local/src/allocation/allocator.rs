@@ -223,9 +223,9 @@ impl Allocator {
     }
 
     /// Goes on with a rest that was begun before this process.
-    pub fn restore_rest(&mut self, address: IpAddr, until: SystemTime) {
+    pub fn restore_rest(&mut self, address: IpAddr, rest: Rest) {
         if !self.users.contains_key(&address) {
-            self.resting.insert(address, Rest { until, of: None });
+            self.resting.insert(address, rest);
             self.taken.insert(address);
         }
     }

@@ -104,10 +104,17 @@ fn a_released_address_rests_for_all_but_its_last_service() {
     assert_eq!(allocator.usage("a", Family::V4).unwrap().available, 1);
     let mut again = Allocator::default();
     again.set_pools(allocator.pools.values().cloned().collect());
-    again.restore_rest("198.51.100.1".parse().unwrap(), at(60));
+    for (address, rest) in allocator.resting("a") {
+        again.restore_rest(address, rest.clone());
+    }
     assert!(
         again.decide(&request("two"), at(59)).refusal.is_some(),
         "a rest outlives the process"
+    );
+    assert_eq!(
+        again.says(&request("one")),
+        "198.51.100.1 of pool a",
+        "and so does whose it is"
     );
 
     assert_eq!(
