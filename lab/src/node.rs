@@ -69,6 +69,11 @@ impl Node {
         self.addresses
     }
 
+    /// The MAC address of its interface on the LAN.
+    pub fn mac(&self) -> [u8; 6] {
+        addresses::mac(self.addresses.v4)
+    }
+
     /// The networks of its pods.
     pub fn pod_cidrs(&self) -> Cidrs {
         addresses::pods_of(self.number)

@@ -13,6 +13,7 @@ mod foresee;
 mod input;
 mod text;
 mod why;
+mod written;
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -25,6 +26,7 @@ use crate::objects;
 use crate::output::Output;
 use crate::source::{ApiServerFlags, api_server};
 use input::Input;
+pub(crate) use written::{Written, written};
 
 /// Flags of `fairlead plan`.
 #[derive(Debug, Clone, Args)]

@@ -1,9 +1,14 @@
 //! `fairlead sandbox`: Services on a virtual network of three nodes, with one real agent on each.
 //!
 //! ```text
-//!   folder of manifests ──► manifests (as each agent sees it) ──► plan ──► workloads in the lab
-//!            │                              │                      │
-//!            └──► agents (real processes)   └──► question ◄────────┘
+//!   folder of manifests
+//!            │
+//!            ▼
+//!      control plane (adds what an operator would write)
+//!            │
+//!            ├──► manifests (as each agent sees it) ──► plan ──► workloads in the lab
+//!            │                              │             │
+//!            └──► agents (real processes)   └─► question ◄┘ ◄── announced (who answers by ARP and NDP)
 //!                        │                          │   what is asked, and what must become of it
 //!                        ▼                          ▼
 //!                  rules in each node ◄──────── traffic ──► judge ──► report ──► text, or JSON
@@ -14,6 +19,8 @@
 //! process and descriptor, and the scratch folder is removed.
 
 mod agents;
+mod announced;
+mod control_plane;
 mod expected;
 mod ground;
 mod health;
@@ -46,6 +53,7 @@ use fairlead_lab::Lab;
 use tokio::runtime::Runtime;
 
 use crate::terminal::Screen;
+use control_plane::ControlPlane;
 use instructions::Privilege;
 use manifests::Follower;
 use output::Output;
@@ -122,10 +130,14 @@ fn start(
     let started = Instant::now();
     let lab = Lab::new().context("cannot build the virtual network")?;
     let names: Vec<_> = lab.nodes().iter().map(|node| node.name().to_owned()).collect();
-    let follower = runtime.block_on(Follower::start(&folder, &names))?;
+    let copy = scratch.join("cluster");
+    fs::create_dir(&copy).with_context(|| format!("cannot make {}", copy.display()))?;
+    let control_plane = ControlPlane::start(&folder, &copy, runtime.handle())?;
+    let follower = runtime.block_on(Follower::start(&copy, &folder, &names))?;
     let mut session = Session::start(
         lab,
         follower,
+        control_plane,
         &folder,
         &logs,
         usize::from(flags.requests),
@@ -147,6 +159,7 @@ fn start(
         "Agents, from their start until their rules were in the kernel: {}.\n",
         commits.join(", ")
     ))?;
+    session.find_owners()?;
     Ok(session)
 }
 
@@ -159,7 +172,9 @@ fn show(
     output: Output,
 ) -> anyhow::Result<()> {
     if let Output::Text(screen) = output {
-        output.say(&text::services(&session.outline(), screen))?;
+        let outline = session.outline();
+        output.say(&text::services(&outline, screen))?;
+        output.say(&text::announced(&outline.announced, screen))?;
     }
     let report: Report = session.report(Extent::All, None)?;
     output.first(&report, flags.requests)?;

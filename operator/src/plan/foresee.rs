@@ -138,7 +138,7 @@ pub(super) fn foresee(cluster: Option<Cluster>, input: Input, families: &[Family
 }
 
 /// The cluster's IP families, and whether nothing says them.
-fn ip_families(cluster: Option<&Cluster>, files: &Cluster, told: &[Family]) -> (Vec<Family>, bool) {
+pub(super) fn ip_families(cluster: Option<&Cluster>, files: &Cluster, told: &[Family]) -> (Vec<Family>, bool) {
     let known = cluster.map_or_else(|| cluster_families(files), cluster_families);
     match (told, known.as_slice()) {
         ([], []) => (vec![Family::V4], true),
@@ -148,7 +148,7 @@ fn ip_families(cluster: Option<&Cluster>, files: &Cluster, told: &[Family]) -> (
 }
 
 /// What there is, and who has which address.
-fn begin(decider: &mut Decider, cluster: Cluster) {
+pub(super) fn begin(decider: &mut Decider, cluster: Cluster) {
     let world = &mut decider.world;
     world.absorb(Told::Namespace(Change::All(shared(cluster.namespaces))));
     world.absorb(Told::Provider(Change::All(shared(cluster.providers))));
@@ -197,7 +197,7 @@ fn named<'a, K: ResourceExt>(objects: &'a [K], name: &str) -> Option<&'a K> {
 }
 
 /// Decides about these, and about those that this changes something for, until nothing changes any more.
-fn settle(
+pub(super) fn settle(
     decider: &mut Decider,
     keys: impl IntoIterator<Item = ServiceName>,
     wanted: &mut BTreeMap<ServiceName, Wanted>,

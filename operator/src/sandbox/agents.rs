@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use fairlead_lab::{Lab, Node, Process, wait_for};
+use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::ground::CLUSTER_CIDR;
 use super::http;
@@ -21,6 +22,8 @@ const STARTS_WITHIN: Duration = Duration::from_secs(30);
 const FOLLOWS_WITHIN: Duration = Duration::from_secs(10);
 /// Where its metrics are, in its own namespace.
 const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 10249);
+/// The file with the key of heartbeats, in the folder of logs.
+const HEARTBEAT_KEY: &str = "heartbeat.key";
 /// Lines of the log that are shown when an agent died.
 const LAST_LINES: usize = 15;
 
@@ -31,6 +34,8 @@ pub(super) struct Agent {
     name: String,
     process: Process,
     log: PathBuf,
+    /// Where its own part of the log begins.
+    log_start: usize,
     started: Instant,
 }
 
@@ -67,6 +72,15 @@ pub(super) fn node_arguments(manifests: &Path, node: &str) -> [String; 6] {
     ]
 }
 
+/// Makes the key that agents with this folder of logs sign their heartbeats with.
+pub(super) fn write_heartbeat_key(logs: &Path) -> anyhow::Result<()> {
+    let mut key = [0_u8; 32];
+    getrandom(&mut key, GetRandomFlags::empty()).context("there is no randomness")?;
+    let file = logs.join(HEARTBEAT_KEY);
+    let hexadecimal = key.map(|byte| format!("{byte:02x}")).concat();
+    fs::write(&file, hexadecimal).with_context(|| format!("cannot write {}", file.display()))
+}
+
 impl Agent {
     /// Starts an agent. Its log is a file in `logs`, which grows on when it is started again.
     pub(super) fn start(node: &Node, manifests: &Path, logs: &Path) -> anyhow::Result<Self> {
@@ -74,6 +88,9 @@ impl Agent {
         let log = logs.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log);
         let file = file.with_context(|| format!("cannot write {}", log.display()))?;
+        let log_start = file
+            .metadata()
+            .map_or(0, |metadata| usize::try_from(metadata.len()).unwrap_or(0));
         let program = std::env::current_exe().context("cannot find the own program file")?;
         let mut command = Command::new(program);
         command
@@ -90,6 +107,9 @@ impl Agent {
             // What an agent of the machine itself remembers is none of theirs.
             .arg("--state-dir")
             .arg(logs.join(format!("{name}.state")))
+            // Nodes whose manifests have no labels take part too.
+            .args(["--agent-nodes", "", "--heartbeat-key-file"])
+            .arg(logs.join(HEARTBEAT_KEY))
             .env("RUST_LOG", "info")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -104,6 +124,7 @@ impl Agent {
             name,
             process,
             log,
+            log_start,
             started: Instant::now(),
         })
     }
@@ -133,6 +154,12 @@ impl Agent {
             status,
             last_lines: self.last_lines(),
         }))
+    }
+
+    /// What it has logged since its start.
+    pub(super) fn log(&self) -> String {
+        let bytes = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(bytes.get(self.log_start..).unwrap_or_default()).into_owned()
     }
 
     /// The end of its log, indented.

@@ -52,7 +52,7 @@ pub(super) fn instructions(session: &Session, report: &Report, privilege: Privil
             let pod = if row.to.is_ipv4() { report.pod[0] } else { report.pod[1] };
             lines.push(heading("why a connection goes where it goes"));
             lines.push(format!("  {node} {} trace \\", program.display()));
-            let arguments = node_arguments(session.folder(), agent.name());
+            let arguments = node_arguments(session.agents_folder(), agent.name());
             lines.extend(arguments.chunks(2).map(|pair| format!("    {} \\", pair.join(" "))));
             lines.push(format!("    --from {pod} --to {}/{}", row.to, row.protocol));
         }

@@ -16,12 +16,16 @@ use super::notes::Notes;
 use crate::source::{self, IfMissing, Problems, Source, SourceOptions, SourceSpec};
 
 /// The examples, for a sandbox without the repository around it.
-pub(super) const EXAMPLES: [(&str, &str); 6] = [
+pub(super) const EXAMPLES: [(&str, &str); 7] = [
     ("00-cluster.yaml", include_str!("../../../examples/00-cluster.yaml")),
     ("10-basics.yaml", include_str!("../../../examples/10-basics.yaml")),
     (
         "20-from-outside.yaml",
         include_str!("../../../examples/20-from-outside.yaml"),
+    ),
+    (
+        "25-from-a-pool.yaml",
+        include_str!("../../../examples/25-from-a-pool.yaml"),
     ),
     ("30-choosing.yaml", include_str!("../../../examples/30-choosing.yaml")),
     (
@@ -69,6 +73,8 @@ pub(super) fn folder(named: Option<&Path>, scratch: &Path) -> anyhow::Result<Pat
 /// Follows the folder as the agents do: one source for each node.
 pub(super) struct Follower {
     folder: PathBuf,
+    /// The folder that people edit, which `folder` is a copy of.
+    edited: PathBuf,
     sources: Vec<Source>,
     clusters: Vec<Cluster>,
     notes: Notes,
@@ -90,8 +96,8 @@ pub(super) struct Edit {
 }
 
 impl Follower {
-    /// Reads the folder for the first time.
-    pub(super) async fn start(folder: &Path, nodes: &[String]) -> anyhow::Result<Self> {
+    /// Reads the folder for the first time. It is a copy of the one that is edited.
+    pub(super) async fn start(folder: &Path, edited: &Path, nodes: &[String]) -> anyhow::Result<Self> {
         let mut sources = Vec::new();
         for node in nodes {
             let options = SourceOptions {
@@ -103,6 +109,7 @@ impl Follower {
         let clusters = vec![Cluster::default(); sources.len()];
         let mut follower = Self {
             folder: folder.to_owned(),
+            edited: edited.to_owned(),
             sources,
             clusters,
             notes: Notes::default(),
@@ -170,7 +177,7 @@ impl Follower {
         self.read_notes();
         let edit = std::mem::take(&mut self.pending);
         Ok(Edit {
-            at: last_change(&self.folder),
+            at: last_change(&self.edited),
             ..edit
         })
     }
@@ -248,7 +255,7 @@ mod tests {
         };
         fs::write(folder.path().join("web.yaml"), service(80)).unwrap();
         let nodes = ["node-1".to_owned(), "node-2".to_owned()];
-        let mut follower = Follower::start(folder.path(), &nodes).await.unwrap();
+        let mut follower = Follower::start(folder.path(), folder.path(), &nodes).await.unwrap();
         assert_eq!(follower.clusters()[1].services().count(), 1);
 
         let before = SystemTime::now() - Duration::from_secs(1);

@@ -108,11 +108,15 @@ impl Question {
 
 /// Through which node the client outside reaches each load balancer address and external IP.
 ///
-/// For a Service with policy Local it is the first one with an endpoint, as an announcer or a load balancer would choose.
+/// Of an address that a node answers for, this is the node. For a Service with policy Local it is the first one with an endpoint, as an announcer or a load balancer would choose.
 pub(super) fn routes(scene: &Scene<'_>) -> BTreeMap<IpAddr, u8> {
     let mut routes = BTreeMap::new();
     for service in scene.services() {
         for address in service.load_balancer_ips.iter().chain(&service.external_ips) {
+            if let Some(owner) = scene.owners.get(address) {
+                routes.insert(*address, *owner);
+                continue;
+            }
             match scene.ground.place_of(*address) {
                 Place::Elsewhere => {}
                 // The network knows where it is.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use fairlead_model::{Candidate, Family, Service, Standing, TrafficPolicy};
 use serde::Serialize;
 
+use super::announced::Announced;
 use super::expected::{Expected, Seen, Why};
 use super::health::HealthCheck;
 use super::judge::{Sighted, complaint, sighted};
@@ -36,6 +37,8 @@ pub(super) struct Report {
     pub(super) services: Vec<ServiceReport>,
     /// The Services that are not, and why.
     pub(super) ignored: Vec<IgnoredReport>,
+    /// The addresses of pools, and who answers for them.
+    pub(super) announced: Vec<AnnouncedReport>,
     /// What is wrong with the manifests, or does not fit the lab.
     pub(super) problems: Vec<String>,
     /// What came of every question.
@@ -121,6 +124,24 @@ pub(super) struct EndpointReport {
     pub(super) state: &'static str,
     /// Why node-1 leaves it out although it is ready.
     pub(super) left_out: Option<&'static str>,
+}
+
+/// An address of a pool, and who answers for it on the LAN.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AnnouncedReport {
+    pub(super) service: String,
+    pub(super) address: IpAddr,
+    pub(super) pool: Option<String>,
+    /// By the client's neighbour table.
+    pub(super) node: Option<String>,
+    pub(super) mac: Option<String>,
+    /// By the agent of that node, as in the status of a `LoadBalancer`.
+    pub(super) reason: Option<String>,
+    pub(super) epoch: Option<u64>,
+    /// The reason for people.
+    #[serde(skip)]
+    pub(super) why: String,
 }
 
 /// A Service that is not served.
@@ -301,6 +322,33 @@ pub(super) fn ignored(scene: &Scene<'_>) -> Vec<IgnoredReport> {
         })
     });
     ignored.collect()
+}
+
+/// The addresses of pools.
+pub(super) fn announced(scene: &Scene<'_>, announced: &[Announced]) -> Vec<AnnouncedReport> {
+    let report = |announced: &Announced| {
+        let owner = announced.owner.as_ref();
+        let word = owner.and_then(|owner| owner.word.as_ref());
+        AnnouncedReport {
+            service: announced.service.to_string(),
+            address: announced.address,
+            pool: announced.pool.clone(),
+            node: owner.map(|owner| scene.ground.node(owner.node).name.clone()),
+            mac: owner.map(|owner| mac(owner.mac)),
+            reason: word.map(|word| word.reason.clone()),
+            epoch: word.map(|word| word.epoch),
+            why: match (owner, word) {
+                (None, _) => "nobody answers for it".to_owned(),
+                (Some(_), None) => "the agent there says that it does not answer for it".to_owned(),
+                (Some(_), Some(word)) => word.sentence(),
+            },
+        }
+    };
+    announced.iter().map(report).collect()
+}
+
+fn mac(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// What came of the questions.

@@ -1,6 +1,6 @@
 //! What there is to plan with: the lab's facts, the cluster as each node's agent sees it, and the notes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ pub(super) struct Scene<'a> {
     pub(super) ground: &'a Ground,
     /// The cluster as node-1, node-2, … see it: they differ in their own Node.
     pub(super) clusters: &'a [Cluster],
+    /// The nodes that answer for addresses of pools.
+    pub(super) owners: &'a BTreeMap<IpAddr, u8>,
     /// Notes on the manifests.
     pub(super) notes: &'a Notes,
 }

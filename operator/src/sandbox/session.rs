@@ -11,7 +11,9 @@ use anyhow::Context;
 use fairlead_lab::{Lab, Pod};
 use fairlead_model::ServiceName;
 
-use super::agents::{Agent, Death};
+use super::agents::{Agent, Death, write_heartbeat_key};
+use super::announced::{Announced, addresses_on_link, announced};
+use super::control_plane::ControlPlane;
 use super::ground::{Ground, VISITOR, alone};
 use super::health::health_checks;
 use super::manifests::{Edit, Follower};
@@ -25,6 +27,9 @@ use super::workloads::Workloads;
 /// How long an agent may take to end. Then it is killed.
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
+/// How often everything is asked if addresses do not stay where they are.
+const LOOKS: usize = 3;
+
 /// The running sandbox. Fields are dropped in this order: what uses the lab goes before it.
 pub(super) struct Session {
     agents: Vec<Agent>,
@@ -34,6 +39,9 @@ pub(super) struct Session {
     lab: Lab,
     ground: Ground,
     follower: Follower,
+    control_plane: ControlPlane,
+    announced: Vec<Announced>,
+    owners: BTreeMap<IpAddr, u8>,
     plan: Plan,
     routes: BTreeMap<IpAddr, u8>,
     complaints: Vec<String>,
@@ -57,6 +65,7 @@ impl Session {
     pub(super) fn start(
         lab: Lab,
         follower: Follower,
+        control_plane: ControlPlane,
         folder: &Path,
         logs: &Path,
         requests: usize,
@@ -75,6 +84,9 @@ impl Session {
             lab,
             ground,
             follower,
+            control_plane,
+            announced: Vec::new(),
+            owners: BTreeMap::new(),
             plan: Plan::default(),
             routes: BTreeMap::new(),
             complaints: Vec::new(),
@@ -84,8 +96,10 @@ impl Session {
             is_interrupted,
         };
         session.prepare()?;
+        write_heartbeat_key(logs)?;
         for node in session.lab.nodes() {
-            session.agents.push(Agent::start(node, folder, logs)?);
+            let agent = Agent::start(node, session.control_plane.folder(), logs)?;
+            session.agents.push(agent);
         }
         Ok(session)
     }
@@ -100,14 +114,29 @@ impl Session {
         Ok(&self.first_commits)
     }
 
+    /// Waits until nodes answer for the addresses of pools.
+    pub(super) fn find_owners(&mut self) -> anyhow::Result<()> {
+        let load_balancers = self.control_plane.decisions().load_balancers;
+        self.announced = announced(&load_balancers, &self.lab, &self.agents, &self.is_interrupted)?;
+        let owner = |announced: &Announced| Some((announced.address, announced.owner.as_ref()?.node));
+        self.owners = self.announced.iter().filter_map(owner).collect();
+        self.set_routes()
+    }
+
     /// Starts what the manifests ask for: workloads, and the client's routes.
     pub(super) fn prepare(&mut self) -> anyhow::Result<()> {
-        let (plan, routes) = {
-            let scene = self.scene();
-            (plan(&scene), routes(&scene))
-        };
+        let plan = plan(&self.scene());
         self.complaints = self.workloads.start(&self.lab, &plan);
         self.plan = plan;
+        self.set_routes()
+    }
+
+    /// Routes what the client does not find on its own link.
+    fn set_routes(&mut self) -> anyhow::Result<()> {
+        let load_balancers = self.control_plane.decisions().load_balancers;
+        let on_link: Vec<_> = load_balancers.iter().flat_map(addresses_on_link).collect();
+        let mut routes = routes(&self.scene());
+        routes.retain(|address, _| !on_link.contains(address));
         for (address, node) in &routes {
             if self.ground.place_of(*address) == super::ground::Place::Elsewhere
                 && self.routes.get(address) != Some(node)
@@ -144,6 +173,7 @@ impl Session {
                 )),
             }
         }
+        self.find_owners()?;
         self.workloads.end_others(&self.plan);
         if !self.complaints.is_empty() {
             // What is gone may have been in the way.
@@ -157,6 +187,7 @@ impl Session {
         Scene {
             ground: &self.ground,
             clusters: self.follower.clusters(),
+            owners: &self.owners,
             notes: self.follower.notes(),
         }
     }
@@ -173,6 +204,7 @@ impl Session {
             workloads: report::workloads(&scene, &self.plan),
             services: report::services(&scene, &self.plan),
             ignored: report::ignored(&scene),
+            announced: report::announced(&scene, &self.announced),
             problems: self.problems(),
             traffic: Vec::new(),
             health_checks: Vec::new(),
@@ -180,8 +212,22 @@ impl Session {
         }
     }
 
-    /// Asks, and puts everything together.
-    pub(super) fn report(&self, extent: Extent<'_>, effect: Option<Duration>) -> anyhow::Result<Report> {
+    /// Asks, and puts everything together. Where an address went to another node meanwhile, as it may on a machine that stalls, what was
+    /// expected of it was of the past.
+    pub(super) fn report(&mut self, extent: Extent<'_>, effect: Option<Duration>) -> anyhow::Result<Report> {
+        let mut report = self.look(extent, effect)?;
+        for _ in 1..LOOKS {
+            let before = self.owners.clone();
+            self.find_owners()?;
+            if self.owners == before {
+                break;
+            }
+            report = self.look(extent, effect)?;
+        }
+        Ok(report)
+    }
+
+    fn look(&self, extent: Extent<'_>, effect: Option<Duration>) -> anyhow::Result<Report> {
         let scene = self.scene();
         let is_wanted = |name: &ServiceName| match extent {
             Extent::All => true,
@@ -236,6 +282,7 @@ impl Session {
         self.follower
             .problems()
             .into_iter()
+            .chain(self.control_plane.decisions().complaints)
             .chain(unplaced)
             .chain(self.complaints.iter().cloned())
             .collect()
@@ -271,12 +318,17 @@ impl Session {
         &self.folder
     }
 
+    /// The folder that the agents read: the manifests, and what the operator would have written.
+    pub(super) fn agents_folder(&self) -> &Path {
+        self.control_plane.folder()
+    }
+
     /// Agents that have died are started again, as a `DaemonSet` would; their rules stayed in the kernel.
     pub(super) fn restart_the_dead(&mut self) -> anyhow::Result<Vec<(Death, Duration)>> {
         let mut deaths = Vec::new();
         for (agent, first_commit) in self.agents.iter_mut().zip(&mut self.first_commits) {
             if let Some(death) = agent.death()? {
-                *agent = Agent::start(self.lab.node(agent.node()), &self.folder, &self.logs)?;
+                *agent = Agent::start(self.lab.node(agent.node()), self.control_plane.folder(), &self.logs)?;
                 *first_commit = agent.wait_for_first_commit(&self.lab, &self.is_interrupted)?;
                 deaths.push((death, *first_commit));
             }

@@ -1,5 +1,7 @@
 //! Scenes from manifests, for unit tests.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use fairlead_model::{Change, Cluster};
@@ -19,6 +21,7 @@ pub(super) struct Stage {
     ground: Ground,
     clusters: Vec<Cluster>,
     notes: Notes,
+    owners: BTreeMap<IpAddr, u8>,
 }
 
 impl Stage {
@@ -47,6 +50,7 @@ impl Stage {
         Self {
             clusters: clusters.collect(),
             notes: Notes::of(text),
+            owners: BTreeMap::new(),
             ground,
         }
     }
@@ -60,6 +64,7 @@ impl Stage {
         Scene {
             ground: &self.ground,
             clusters: &self.clusters,
+            owners: &self.owners,
             notes: &self.notes,
         }
     }

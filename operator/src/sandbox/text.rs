@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::question::{Frontend, Origin};
 use super::report::{
-    EndpointReport, ExpectedReport, HealthReport, IgnoredReport, Report, ServiceReport, TrafficReport,
+    AnnouncedReport, EndpointReport, ExpectedReport, HealthReport, IgnoredReport, Report, ServiceReport, TrafficReport,
 };
 use crate::terminal::{Column, Item, Layout, Screen, Style, Table};
 
@@ -54,6 +54,56 @@ pub(super) fn services(report: &Report, screen: Screen) -> String {
         text.extend(report.ignored.iter().map(line));
     }
     text + &problems(&report.problems, screen)
+}
+
+/// The addresses of pools, and who answers for them.
+pub(super) fn announced(announced: &[AnnouncedReport], screen: Screen) -> String {
+    if announced.is_empty() {
+        return String::new();
+    }
+    let column = |title, is_flexible| Column {
+        title,
+        is_flexible,
+        layout: Layout::Stacked,
+    };
+    let mut table = Table::new(vec![
+        column("", false),
+        column("Service", false),
+        column("Address", false),
+        column("Pool", false),
+        column("Node", false),
+        column("MAC address", false),
+        column("Why this node", true),
+    ]);
+    let mut last = None;
+    for row in announced {
+        let mark = match row.reason {
+            Some(_) => Item::new(Style::Good, "✓"),
+            None => Item::new(Style::Bad, "✗"),
+        };
+        let reason = row
+            .reason
+            .as_ref()
+            .map(|reason| format!(" {reason}"))
+            .unwrap_or_default();
+        let plain = |text: &Option<String>| vec![Item::plain(text.clone().unwrap_or_default())];
+        let service = if last.replace(&row.service) == Some(&row.service) {
+            ""
+        } else {
+            short(&row.service)
+        };
+        table.push(vec![
+            vec![mark],
+            vec![Item::new(Style::Strong, service)],
+            vec![Item::plain(row.address.to_string())],
+            plain(&row.pool),
+            plain(&row.node),
+            plain(&row.mac),
+            vec![Item::plain(&row.why).and(Style::Faint, reason)],
+        ]);
+    }
+    let title = screen.title("ANNOUNCED", "where the client finds addresses of pools, by ARP and NDP");
+    title + &table.render(screen.width, screen.paint)
 }
 
 /// What is wrong with the manifests.

@@ -26,6 +26,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::{IfMissing, Outlets, Source, SourceError, SourceOptions, send, source_of};
+pub(crate) use files::is_manifest;
 use files::{Files, Scope};
 use merge::State;
 use pending::Pending;
@@ -121,6 +122,29 @@ async fn follow(folder: PathBuf, node_name: Arc<str>, pace: Pace, outlets: Outle
         scope = bell
             .next(pace, if look.is_readable { pace.poll } else { pace.absent })
             .await;
+    }
+}
+
+/// Tells somebody who reads a folder in another way when to look at it.
+pub(crate) struct Looks {
+    watch: Watch,
+    bell: Arc<Bell>,
+}
+
+impl Looks {
+    /// Notices from now on what happens in the folder. What is there already is to be read after this.
+    pub(crate) fn start(folder: PathBuf) -> Self {
+        let bell = Arc::new(Bell::default());
+        let mut watch = Watch::new(folder, Arc::clone(&bell));
+        watch.follow();
+        Self { watch, bell }
+    }
+
+    /// Waits until there is something to read, or until the next look at everything.
+    pub(crate) async fn next(&mut self) {
+        let pace = Pace::default();
+        self.bell.next(pace, pace.poll).await;
+        self.watch.follow();
     }
 }
 

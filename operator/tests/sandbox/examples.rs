@@ -1,6 +1,7 @@
 //! What the examples must do.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use fairlead_lab::Protocol;
 use serde_json::Value;
@@ -10,11 +11,11 @@ pub(crate) struct Examples<'a>(pub(crate) &'a Value);
 
 /// What must come of every request to a frontend.
 #[derive(Debug, Clone, Copy)]
-enum Wanted {
+enum Wanted<'a> {
     /// One of these answers, and sees this client: `itself` is whoever asks.
-    Answer(&'static [&'static str], &'static str),
+    Answer(&'static [&'static str], &'a str),
     /// The same, and a client gets the same one each time.
-    One(&'static [&'static str], &'static str),
+    One(&'static [&'static str], &'a str),
     Refused,
     Silence,
 }
@@ -25,11 +26,12 @@ const WEB: &[&str] = &["web-1", "web-2", "web-3"];
 const DNS: &[&str] = &["dns-2", "dns-3"];
 const SHOP: &[&str] = &["shop-1", "shop-2", "shop-3"];
 const PARTNER: &[&str] = &["partner-1", "partner-2"];
+const TICKETS: &[&str] = &["tickets-1", "tickets-2"];
 const CART: &[&str] = &["cart-1", "cart-2", "cart-3"];
 
 /// Service, port name, frontend, who asks, the node that decides, and what comes of it; each in both families.
 #[rustfmt::skip]
-const WANTED: &[(&str, &str, &str, &str, &str, Wanted)] = &[
+const WANTED: &[(&str, &str, &str, &str, &str, Wanted<'static>)] = &[
     ("web", "http", "clusterIP", "pod", "node-1", Answer(WEB, "itself")),
     ("web", "http", "clusterIP", "node", "node-1", Answer(WEB, "node-1")),
     ("web", "http", "nodePort", "pod", "node-1", Answer(WEB, "node-1")),
@@ -63,6 +65,10 @@ const WANTED: &[(&str, &str, &str, &str, &str, Wanted)] = &[
     ("partner", "http", "externalIP", "pod", "node-1", Answer(PARTNER, "node-1")),
     ("partner", "http", "externalIP", "node", "node-1", Answer(PARTNER, "node-1")),
     ("partner", "http", "externalIP", "outside", "node-1", Answer(PARTNER, "node-1")),
+    ("tickets", "http", "clusterIP", "pod", "node-1", Answer(TICKETS, "itself")),
+    ("tickets", "http", "clusterIP", "node", "node-1", Answer(TICKETS, "node-1")),
+    ("tickets", "http", "loadBalancer", "pod", "node-1", Answer(TICKETS, "node-1")),
+    ("tickets", "http", "loadBalancer", "node", "node-1", Answer(TICKETS, "node-1")),
     ("cart", "http", "clusterIP", "pod", "node-1", One(CART, "itself")),
     ("cart", "http", "clusterIP", "node", "node-1", One(CART, "node-1")),
     ("catalog", "http", "clusterIP", "pod", "node-1", Answer(&["catalog-1"], "itself")),
@@ -108,7 +114,7 @@ impl Examples<'_> {
             }
         }
         // Nothing else was asked: neither an ExternalName nor a headless Service has anything to ask.
-        assert_eq!(rows.len(), WANTED.len() * 2);
+        assert_eq!(rows.len(), WANTED.len() * 2 + self.assert_announced());
         self.assert_that_everybody_answers();
         self.assert_ignored();
         self.assert_health_checks();
@@ -125,6 +131,31 @@ impl Examples<'_> {
                 .collect();
             assert_eq!(answered, everybody.iter().copied().collect());
         }
+    }
+
+    /// Each address of the pool is with one node, whichever: the client finds it there, and the agent there says so. Returns how many
+    /// there are.
+    fn assert_announced(&self) -> usize {
+        let announced = self.0["announced"].as_array().unwrap();
+        let addresses: Vec<_> = announced.iter().map(|one| one["address"].as_str().unwrap()).collect();
+        assert_eq!(addresses, ["172.30.0.200", "fd00:172:30::200"]);
+        for one in announced {
+            assert_eq!(
+                (&one["service"], &one["pool"]),
+                (&"default/tickets".into(), &"lan".into())
+            );
+            let node = one["node"].as_str().unwrap();
+            assert!(node.starts_with("node-") && one["mac"].is_string(), "{one}");
+            assert!(one["reason"].is_string() && one["epoch"].as_u64() > Some(0), "{one}");
+            let is_its = |row: &&Value| {
+                let to: SocketAddr = row["to"].as_str().unwrap().parse().unwrap();
+                row["from"] == "outside" && to.ip().to_string() == one["address"].as_str().unwrap()
+            };
+            let row = self.0["traffic"].as_array().unwrap().iter().find(is_its).unwrap();
+            assert_eq!(row["through"], node);
+            assert_row(row, Answer(TICKETS, node));
+        }
+        announced.len()
     }
 
     fn assert_ignored(&self) {
@@ -157,7 +188,7 @@ impl Examples<'_> {
     }
 }
 
-fn assert_row(row: &Value, wanted: Wanted) {
+fn assert_row(row: &Value, wanted: Wanted<'_>) {
     if row["protocol"] == "sctp" && !Protocol::Sctp.is_supported() {
         assert!(row["skipped"].is_string(), "{row:#}");
         return;

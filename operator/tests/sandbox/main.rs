@@ -126,9 +126,53 @@ fn with_hold_it_follows_edits_until_it_is_interrupted() {
     assert_eq!(report["edit"]["services"], serde_json::json!(["default/new"]));
     assert_eq!(problems(&report), [""; 0]);
 
+    // One more Service gets an address of the pool, and the others keep theirs.
+    fs::write(&file, FROM_A_POOL).unwrap();
+    let report = program.next_document(PATIENCE);
+    assert_eq!(report["edit"]["services"], serde_json::json!(["default/another"]));
+    assert_eq!(
+        (&report["passed"], problems(&report)),
+        (&true.into(), vec![""; 0]),
+        "{report:#}"
+    );
+    let announced = report["announced"].as_array().unwrap().iter();
+    let announced: BTreeSet<_> = announced
+        .map(|one| (one["service"].as_str().unwrap(), one["address"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        announced,
+        BTreeSet::from([
+            ("default/another", "172.30.0.201"),
+            ("default/tickets", "172.30.0.200"),
+            ("default/tickets", "fd00:172:30::200"),
+        ])
+    );
+    assert_eq!(
+        answerers(&report, "default/another"),
+        BTreeSet::from(["another-1-98".to_owned()])
+    );
+
     program.interrupt();
     program.assert_ends(PATIENCE);
 }
+
+const FROM_A_POOL: &str = "
+apiVersion: v1
+kind: Service
+metadata: { name: another }
+spec:
+  type: LoadBalancer
+  loadBalancerClass: fairlead.io/local
+  clusterIP: 10.96.0.98
+  ports: [{ port: 80 }]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: { name: another-1, labels: { kubernetes.io/service-name: another } }
+addressType: IPv4
+ports: [{ port: 8080 }]
+endpoints: [{ addresses: [10.244.1.98], nodeName: node-1 }]
+";
 
 const NEW: &str = "
 apiVersion: v1

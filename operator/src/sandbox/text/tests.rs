@@ -21,10 +21,25 @@ fn report_of(stage: &Stage) -> Report {
         workloads: report::workloads(&scene, &plan),
         services: report::services(&scene, &plan),
         ignored: report::ignored(&scene),
+        announced: ["172.30.0.200", "fd00:172:30::200"].map(announced_at).into(),
         problems: vec!["web.yaml:1:1: it is broken".to_owned()],
         traffic: report::traffic(&scene, &stage.asked()),
         health_checks: Vec::new(),
         passed: true,
+    }
+}
+
+/// It is with node-2 because node-1 was silent.
+fn announced_at(address: &str) -> AnnouncedReport {
+    AnnouncedReport {
+        service: "default/tickets".to_owned(),
+        address: address.parse().unwrap(),
+        pool: Some("lan".to_owned()),
+        node: Some("node-2".to_owned()),
+        mac: Some("02:00:ac:1e:00:0c".to_owned()),
+        reason: Some("OwnerDead".to_owned()),
+        epoch: Some(2),
+        why: "the owner was silent for 312 ms".to_owned(),
     }
 }
 
@@ -48,6 +63,7 @@ fn the_tables_of_the_examples_fit_a_terminal_of_110_columns() {
     let report = report_of(&Stage::of_examples());
     for text in [
         services(&report, SCREEN),
+        announced(&report.announced, SCREEN),
         traffic(&report.traffic, SCREEN),
         complaints(&report, SCREEN),
     ] {

@@ -65,7 +65,7 @@ impl Stamp {
 }
 
 /// Whether a file of this name is a manifest: `*.yaml`, `*.yml` or `*.json`, and not hidden.
-pub(super) fn is_manifest(name: &OsStr) -> bool {
+pub(crate) fn is_manifest(name: &OsStr) -> bool {
     let extension = Path::new(name).extension().and_then(OsStr::to_str);
     matches!(extension, Some("yaml" | "yml" | "json")) && !name.as_encoded_bytes().starts_with(b".")
 }
