@@ -16,6 +16,7 @@
 pub mod compile;
 mod draft;
 pub mod evaluate;
+pub mod links;
 pub mod netlink;
 pub mod program;
 mod ranges;

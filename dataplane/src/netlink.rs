@@ -48,6 +48,9 @@ pub enum NfFamily {
 }
 
 impl NfFamily {
+    /// `netdev`
+    pub const NETDEV: Self = Self::Other(5);
+
     const fn number(self) -> u8 {
         match self {
             Self::Inet => 1,

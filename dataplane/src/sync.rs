@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::compile::Compiler;
+use crate::links::LinkTable;
 use crate::netlink::{Connection, Loaded, NetlinkError, Ownership};
 use crate::table::{Rule, Table};
 use crate::transaction::Transaction;
@@ -99,6 +100,11 @@ impl Dataplane {
                 self.reconcile(compiler)
             }
         }
+    }
+
+    /// Writes the table at the links anew.
+    pub fn set_links(&mut self, links: &LinkTable) -> Result<(), NetlinkError> {
+        self.connection.set_links(links)
     }
 
     /// Compares everything with what is loaded and writes the difference: at the start, and when others changed the table.

@@ -2,6 +2,8 @@
 
 #[path = "netlink/events.rs"]
 mod events;
+#[path = "netlink/links.rs"]
+mod links;
 #[path = "support/nft.rs"]
 mod nft;
 #[path = "netlink/ownership.rs"]

@@ -151,7 +151,7 @@ impl Lan {
                 index: port,
                 mac: addresses::port_mac(own.v4),
             },
-            BRIDGE,
+            Some(BRIDGE),
             &Link {
                 name: ETH0_NAME,
                 index: ETH0,

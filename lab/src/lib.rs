@@ -46,6 +46,7 @@
 //! ```
 
 mod addresses;
+mod cable;
 mod client;
 mod connection;
 mod error;

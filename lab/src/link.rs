@@ -43,13 +43,15 @@ impl Batch {
         });
     }
 
-    /// Adds a pair of interfaces: `near`, up, as a port of the bridge with index `bridge`, and `far`, down, in the namespace `other`.
+    /// Adds a pair of interfaces: `near`, up, as a port of the bridge with index `bridge` if there is one, and `far`, down, in the namespace `other`.
     ///
     /// The kernel cannot bring `far` up in the same request, as it has no other end yet.
-    pub(crate) fn add_veth(&mut self, near: &Link<'_>, bridge: u32, far: &Link<'_>, other: BorrowedFd<'_>) {
+    pub(crate) fn add_veth(&mut self, near: &Link<'_>, bridge: Option<u32>, far: &Link<'_>, other: BorrowedFd<'_>) {
         self.push(format!("add veth {}", near.name), libc::RTM_NEWLINK, CREATE, |body| {
             near.write(body, UP);
-            body.attribute(libc::IFLA_MASTER, &bridge.to_ne_bytes());
+            if let Some(bridge) = bridge {
+                body.attribute(libc::IFLA_MASTER, &bridge.to_ne_bytes());
+            }
             body.nested(libc::IFLA_LINKINFO, |body| {
                 body.text(libc::IFLA_INFO_KIND, "veth");
                 body.nested(libc::IFLA_INFO_DATA, |body| {

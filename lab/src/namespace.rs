@@ -227,7 +227,8 @@ impl Namespace {
         }
     }
 
-    pub(crate) fn index_of(&self, interface: &str) -> Result<u32, Error> {
+    /// The index of an interface.
+    pub fn index_of(&self, interface: &str) -> Result<u32, Error> {
         let mut batch = Batch::default();
         batch.find_link(interface);
         let found = self.ask(batch)?.first().and_then(|link| index_of(link));

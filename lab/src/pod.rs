@@ -73,7 +73,7 @@ impl Pod {
                 index: self.port(),
                 mac: addresses::port_mac(v4),
             },
-            CNI0,
+            Some(CNI0),
             &Link {
                 name: "eth0",
                 index: ETH0,

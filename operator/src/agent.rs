@@ -21,6 +21,7 @@ pub mod conntrack;
 pub mod flags;
 pub mod health;
 pub mod health_check_node_port;
+pub mod link_table;
 pub mod metrics;
 pub mod replace;
 pub mod run;

@@ -7,11 +7,12 @@ use std::collections::{BTreeSet, HashMap};
 use super::NfFamily;
 use super::attribute::Writer;
 use super::decode::{self, Contents, Elements, Names, TableState};
-use super::encode::{Batch, Encoded, Opening, delete_table, encode};
+use super::encode::{Batch, Encoded, Opening, delete_table, encode, encode_links};
 use super::error::NetlinkError;
 use super::message::Message;
 use super::socket::Socket;
 use super::uapi::{self, elements, netlink, nft, set, table};
+use crate::links::LinkTable;
 use crate::table::{Holds, Name, Set, SetSpec, TABLE, Table};
 use crate::transaction::Transaction;
 use replies::{Replies, owned_by_another};
@@ -412,6 +413,16 @@ impl Connection {
         let mut replies = Replies::to(encoded);
         let drained = self.socket.drain(|message| replies.message(message))?;
         replies.committed(drained, expected_generation)
+    }
+
+    /// Writes the table at the links anew, or deletes it if there is nothing to do.
+    pub fn set_links(&mut self, links: &LinkTable) -> Result<(), NetlinkError> {
+        if links.is_empty() {
+            return self.delete_table(NfFamily::NETDEV, TABLE).map(drop);
+        }
+        let batch = Batch::begin(self.socket.next_sequence(), None);
+        let encoded = encode_links(links, self.flags(), batch)?;
+        self.send(&encoded, None).map(drop)
     }
 
     /// Deletes any table with all that is in it. Whether it was there.

@@ -2,18 +2,20 @@
 
 mod batch;
 mod expression;
+mod links;
 
 use std::collections::{HashMap, HashSet};
 
 use super::attribute::Writer;
 use super::error::NetlinkError;
-use super::expression::lower;
+use super::expression::{Expression, lower};
 use super::uapi::{self, LIST_ELEMENT, netlink, nft};
 use super::{NfFamily, form};
-use crate::table::{ChainKind, Datum, Holds, Hook, HookPoint, Name, Rule, SetSpec, TABLE, Value, Verdict};
+use crate::table::{ChainKind, Datum, Holds, Hook, HookPoint, Name, SetSpec, TABLE, Value, Verdict};
 use crate::transaction::{SetChange, Transaction};
 
 pub(super) use batch::{Batch, Encoded, Operation};
+pub(super) use links::encode_links;
 
 /// How the batch makes sure that there is a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +73,7 @@ pub(super) fn encode(
             flush_chain(&mut batch, name);
         }
         for (place, rule) in rules.iter().enumerate() {
-            add_rule(&mut batch, name, place, rule);
+            add_rule(&mut batch, name, place, &lower(rule));
         }
     }
     // A chain that goes can be the target of another that goes, or of an element of a set that goes: first all rules, then
@@ -112,7 +114,7 @@ fn open_table(batch: &mut Batch, opening: Opening) {
 /// Each transaction begins with it, for the echo: if its first operation asks for one, the kernel tells the new generation.
 /// An echo of this operation is at most one event, where that of a list of elements would be thousands.
 fn create_table(batch: &mut Batch, flags: Option<u32>) {
-    let operation = Operation::CreateTable;
+    let operation = Operation::CreateTable { family: batch.family() };
     batch.operation(operation, nft::NEW_TABLE, netlink::CREATE | netlink::ECHO, |w| {
         w.string(uapi::table::NAME, TABLE);
         if let Some(flags) = flags {
@@ -182,7 +184,7 @@ fn flush_chain(batch: &mut Batch, name: &Name) {
     });
 }
 
-fn add_rule(batch: &mut Batch, chain: &Name, place: usize, rule: &Rule) {
+fn add_rule(batch: &mut Batch, chain: &Name, place: usize, expressions: &[Expression]) {
     let operation = Operation::AddRule {
         chain: Name::clone(chain),
         place,
@@ -191,8 +193,8 @@ fn add_rule(batch: &mut Batch, chain: &Name, place: usize, rule: &Rule) {
         w.string(uapi::rule::TABLE, TABLE);
         w.string(uapi::rule::CHAIN, chain);
         w.nest(uapi::rule::EXPRESSIONS, |w| {
-            for expression in lower(rule) {
-                expression::write(w, &expression);
+            for expression in expressions {
+                expression::write(w, expression);
             }
         });
     });

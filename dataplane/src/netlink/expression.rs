@@ -46,6 +46,8 @@ impl Register {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
     Nfproto,
+    /// What a frame carries.
+    Protocol,
     L4Proto,
     IifName,
     Payload(PayloadBase, u32, u32),
@@ -132,6 +134,20 @@ pub(super) enum Expression {
         family: Family,
         address: Register,
         port: Register,
+    },
+    /// Jenkins' hash of so many bytes, below the modulus.
+    Hash {
+        from: Register,
+        len: u32,
+        modulus: u32,
+        seed: u32,
+        to: Register,
+    },
+    /// Sends a packet out by a link to a neighbour.
+    Forward {
+        family: Family,
+        device: Register,
+        address: Register,
     },
     Masquerade,
     Reject,

@@ -86,6 +86,7 @@ pub(super) mod chain {
     pub(in crate::netlink) const FLAG_BASE: u32 = 1;
     pub(in crate::netlink) const HOOK_NUMBER: u16 = 1;
     pub(in crate::netlink) const HOOK_PRIORITY: u16 = 2;
+    pub(in crate::netlink) const HOOK_DEVICES: u16 = 4;
 }
 
 pub(super) mod rule {
@@ -162,6 +163,7 @@ pub(super) mod expression {
 
     pub(in crate::netlink) const META_DREG: u16 = 1;
     pub(in crate::netlink) const META_KEY: u16 = 2;
+    pub(in crate::netlink) const META_PROTOCOL: u32 = 1;
     pub(in crate::netlink) const META_IIFNAME: u32 = 6;
     pub(in crate::netlink) const META_NFPROTO: u32 = 15;
     pub(in crate::netlink) const META_L4PROTO: u32 = 16;
@@ -246,6 +248,18 @@ pub(super) mod expression {
     /// The flags that say that the range has addresses and ports; the kernel sets them by itself.
     pub(in crate::netlink) const NAT_FLAGS_RANGE: u32 = 3;
     pub(in crate::netlink) const NAT_FLAG_PORTS: u32 = 2;
+
+    pub(in crate::netlink) const HASH_SREG: u16 = 1;
+    pub(in crate::netlink) const HASH_DREG: u16 = 2;
+    pub(in crate::netlink) const HASH_LEN: u16 = 3;
+    pub(in crate::netlink) const HASH_MODULUS: u16 = 4;
+    pub(in crate::netlink) const HASH_SEED: u16 = 5;
+    pub(in crate::netlink) const HASH_TYPE: u16 = 7;
+    pub(in crate::netlink) const HASH_JENKINS: u32 = 0;
+
+    pub(in crate::netlink) const FORWARD_SREG_DEVICE: u16 = 1;
+    pub(in crate::netlink) const FORWARD_SREG_ADDRESS: u16 = 2;
+    pub(in crate::netlink) const FORWARD_NFPROTO: u16 = 3;
 
     pub(in crate::netlink) const MASQUERADE_FLAGS: u16 = 1;
     pub(in crate::netlink) const MASQUERADE_PORT_MIN: u16 = 2;

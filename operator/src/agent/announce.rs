@@ -6,11 +6,12 @@
 //!  API server ─► reach, claims of others ─────►│                         └─► memory on the node, for the next start
 //! ```
 //!
-//! [`plan`] decides; start reading there. The protocol between the nodes and the answers on the network are the crate `fairlead-local`'s.
+//! [`links`] makes of the same what the table at the links holds. [`plan`] decides; start reading there. The protocol between the nodes and the answers on the network are the crate `fairlead-local`'s.
 
 pub mod claims;
 pub mod flags;
 pub mod key;
+pub mod links;
 pub mod memory;
 pub mod metrics;
 pub mod plan;
@@ -21,8 +22,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use fairlead_dataplane::links::LinkTable;
 use fairlead_local::allocation::Selector;
-use fairlead_local::announcement::StartError;
+use fairlead_local::announcement::{Link, StartError};
 use fairlead_local::ownership::{Ineligible, NodeId, OwnReason, YieldReason};
 use fairlead_local::speaker::{Plan, Report, Speaker, Start};
 use fairlead_model::ServiceName;
@@ -35,6 +37,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use self::claims::Claim;
 use self::flags::AnnounceFlags;
 use self::key::{KeyWatch, Keys};
+use self::links::{Around, LocalPort};
 use self::memory::{Memory, MemoryFile};
 use self::metrics::AnnounceMetrics;
 use self::plan::{Backing, Here};
@@ -72,11 +75,15 @@ pub struct Announcing {
     has_agent: Selector,
     /// The addresses of Services, and whether something that the plan follows from has changed.
     of_services: BTreeMap<ServiceName, BTreeSet<IpAddr>>,
-    is_stale: bool,
+    is_stale: Stale,
     was_in_sync: bool,
     owned: BTreeMap<IpAddr, Claim>,
+    /// Addresses that were the node's before this process, of which the speaker has said nothing yet.
+    resuming: BTreeSet<IpAddr>,
     /// The other nodes that are heard.
     heard: BTreeSet<NodeId>,
+    /// The links that lead outside.
+    links: Vec<Link>,
     claims_of_others: BTreeMap<IpAddr, (u64, String)>,
     /// Writes under way, and those that the watch has not told of yet.
     writing: JoinSet<(ServiceName, Result<(), String>)>,
@@ -88,6 +95,13 @@ pub struct Announcing {
     remember_at: Option<Instant>,
     remembering: JoinSet<()>,
     metrics: AnnounceMetrics,
+}
+
+/// Whether something has changed that this follows from.
+#[derive(Debug, Clone, Copy)]
+struct Stale {
+    plan: bool,
+    link_table: bool,
 }
 
 /// What happened.
@@ -129,10 +143,16 @@ impl Announcing {
             surroundings: Arc::default(),
             has_agent: flags.agent_nodes.selector(),
             of_services: BTreeMap::new(),
-            is_stale: false,
+            is_stale: Stale {
+                plan: false,
+                // What an earlier process left goes if there is no more need of it.
+                link_table: memory.plan.posts.is_empty(),
+            },
             was_in_sync: false,
             owned: BTreeMap::new(),
+            resuming: memory.owned.iter().map(|(address, _)| *address).collect(),
             heard: BTreeSet::new(),
+            links: Vec::new(),
             claims_of_others: BTreeMap::new(),
             writing: JoinSet::new(),
             written: BTreeMap::new(),
@@ -226,7 +246,7 @@ impl Announcing {
     pub fn set_surroundings(&mut self, surroundings: Arc<Surroundings>) -> &BTreeMap<ServiceName, BTreeSet<IpAddr>> {
         self.of_services = plan::addresses_of_services(&surroundings);
         self.surroundings = surroundings;
-        self.is_stale = true;
+        self.is_stale.plan = true;
         self.learn_claims();
         self.claim();
         &self.of_services
@@ -234,12 +254,14 @@ impl Announcing {
 
     /// These Services have changed.
     pub fn touched(&mut self, services: &BTreeSet<ServiceName>) {
-        self.is_stale |= services.iter().any(|service| self.of_services.contains_key(service));
+        let is_concerned = services.iter().any(|service| self.of_services.contains_key(service));
+        self.is_stale.plan |= is_concerned;
+        self.is_stale.link_table |= is_concerned;
     }
 
     /// Follows what has changed; what the plan is made from must be in the kernel, unless that failed.
     pub fn follow(&mut self, is_in_sync: bool, backing: impl Fn(&ServiceName) -> Option<Backing>) {
-        if !std::mem::take(&mut self.is_stale) && self.was_in_sync == is_in_sync {
+        if !std::mem::take(&mut self.is_stale.plan) && self.was_in_sync == is_in_sync {
             return;
         }
         self.was_in_sync = is_in_sync;
@@ -249,6 +271,25 @@ impl Announcing {
             is_in_sync,
         };
         self.set_plan(plan::plan(&self.surroundings, here, backing));
+    }
+
+    /// What the table at the links shall hold, if it may have changed. `None` also before anything is known of the links.
+    pub fn link_table(&mut self, local_ports: impl Fn(&ServiceName) -> Vec<LocalPort>) -> Option<LinkTable> {
+        let is_blind = self.links.is_empty() && !self.memory.plan.posts.is_empty();
+        if is_blind || !std::mem::take(&mut self.is_stale.link_table) {
+            return None;
+        }
+        self.resuming
+            .retain(|address| !self.claims_of_others.contains_key(address));
+        let around = Around {
+            node: &self.node,
+            plan: &self.memory.plan,
+            links: &self.links,
+            heard: &self.heard,
+            of_services: &self.of_services,
+        };
+        let owned = self.owned.keys().chain(&self.resuming).copied().collect();
+        Some(links::link_table(around, &owned, local_ports))
     }
 
     /// Tells the speaker what other nodes have claimed at the API server.
@@ -270,6 +311,7 @@ impl Announcing {
             return;
         }
         let before = std::mem::replace(&mut self.memory.plan, plan);
+        self.is_stale.link_table = true;
         self.remember_soon();
         let now = &self.memory.plan;
         let is_known = now.posts.keys().all(|address| before.posts.contains_key(address));
@@ -367,6 +409,15 @@ impl Announcing {
 
     fn hear(&mut self, report: Report) {
         self.metrics.heard(&report);
+        let is_of_links = matches!(
+            report,
+            Report::Owns { .. }
+                | Report::Yields { .. }
+                | Report::Links(_)
+                | Report::PeerSilent(_)
+                | Report::PeerHeard(_)
+        );
+        self.is_stale.link_table |= is_of_links;
         match report {
             Report::Owns {
                 address,
@@ -377,11 +428,13 @@ impl Announcing {
                 let reason = reason_to_own(why);
                 tracing::info!(%address, epoch, reason, ?silence, "answering for the address");
                 self.owned.insert(address, Claim { epoch, reason });
+                self.resuming.remove(&address);
                 self.remember_soon();
             }
             Report::Yields { address, why } => {
                 tracing::info!(%address, reason = reason_to_yield(why), "not answering for the address any more");
                 self.owned.remove(&address);
+                self.resuming.remove(&address);
                 self.remember_soon();
             }
             Report::PeerSilent(node) => {
@@ -398,6 +451,7 @@ impl Announcing {
                 self.show_silence();
                 tracing::info!(node = self.name_of(node), "the node is heard");
             }
+            Report::Links(links) => self.links = links,
             Report::Paused(gap) => tracing::warn!(?gap, "this process did not run for a while"),
             Report::Split { address, winner } => {
                 tracing::warn!(%address, winner = self.name_of(winner), "two nodes answered for the address");

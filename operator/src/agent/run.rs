@@ -18,11 +18,13 @@ use tokio::sync::Notify;
 use tokio::task::{JoinSet, block_in_place};
 use tokio::time::sleep_until;
 
+use super::announce::links::local_ports;
 use super::announce::{Announcing, Happening};
 use super::conntrack::CleanUp;
 use super::flags::AgentFlags;
 use super::health::{Clock, Health, Obstacle, SharedHealth};
 use super::health_check_node_port::{HealthCheckServers, ListenAddresses, publish, recorder};
+use super::link_table::LinkTableWriter;
 use super::metrics::{Commit, Extent, Metrics, Synced};
 use super::replace;
 use super::server::{healthz_router, metrics_router, probe_router};
@@ -99,6 +101,7 @@ struct Agent {
     recorder: Option<Recorder>,
     /// Answers for addresses on the network; not with `--once`.
     announcing: Option<Announcing>,
+    link_table: LinkTableWriter,
     clean_up: CleanUp,
     pending: Pending,
     /// When to act without being told to.
@@ -187,6 +190,7 @@ impl Agent {
             tally: Tally::default(),
             recorder,
             announcing,
+            link_table: LinkTableWriter::default(),
             clean_up: CleanUp::default(),
             pending: Pending::default(),
             next_full_sync: Instant::now() + FULL_SYNC,
@@ -233,6 +237,7 @@ impl Agent {
             Some(self.next_full_sync),
             self.retry.map(|retry| retry.at),
             self.heal.map(|(at, _)| at),
+            self.link_table.due(),
         ];
         let next = timers.into_iter().flatten().min().unwrap_or(self.next_full_sync);
         // Cancel-safe, all of them: `recv_many` takes nothing when it is dropped, the others only tell.
@@ -283,7 +288,7 @@ impl Agent {
         Ok(turn)
     }
 
-    /// Announces what the kernel has rules for.
+    /// Announces what the kernel has rules for, and keeps the table at the links.
     fn announce(&mut self) {
         let Some(announcing) = &mut self.announcing else { return };
         // Until everything is known, what the last process left goes on.
@@ -296,6 +301,14 @@ impl Agent {
             let service = view.cluster().service(name)?;
             tally.backing(name, service)
         });
+        let table = announcing.link_table(|name| match view.cluster().service(name) {
+            Some(service) => local_ports(service, |port, family| view.selection(service, port, family)),
+            None => Vec::new(),
+        });
+        if let Some(table) = table {
+            self.link_table.wants(table);
+        }
+        self.link_table.follow(&mut self.dataplane);
     }
 
     fn absorb(&mut self, changes: impl Iterator<Item = Change>) {

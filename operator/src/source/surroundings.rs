@@ -29,6 +29,10 @@ pub struct Surroundings {
 
 /// A node, as far as announcing goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each states one fact, in every combination"
+)]
 pub struct Member {
     /// Its addresses, internal ones first.
     pub addresses: Vec<IpAddr>,

@@ -28,6 +28,7 @@ mod ndp;
 mod packet_socket;
 mod probe;
 mod responder;
+mod router;
 pub(crate) mod rtnetlink;
 mod schedule;
 mod sys;

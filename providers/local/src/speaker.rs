@@ -59,6 +59,8 @@ pub enum Report {
         /// Why.
         why: YieldReason,
     },
+    /// The links that lead outside of the node and carry packets, now.
+    Links(Vec<Link>),
     /// A node is heard no more.
     PeerSilent(NodeId),
     /// A node is heard.

@@ -93,8 +93,8 @@ impl Refusal {
             (libc::EPERM, Some((Operation::DeleteTable { family, name }, _)), _) => {
                 return owned_by_another(*family, name, None);
             }
-            (libc::EPERM, Some(_), _) => return owned_by_another(NfFamily::Inet, TABLE, None),
-            (libc::EOPNOTSUPP | libc::EINVAL, Some((Operation::CreateTable, _)), _) => {
+            (libc::EPERM, Some(_), _) => return owned_by_another(encoded.family, TABLE, None),
+            (libc::EOPNOTSUPP | libc::EINVAL, Some((Operation::CreateTable { family: NfFamily::Inet }, _)), _) => {
                 return NetlinkError::FlagsRefused {
                     source: io::Error::from_raw_os_error(self.errno),
                 };

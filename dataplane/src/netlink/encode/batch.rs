@@ -19,7 +19,7 @@ const RESOURCE: u16 = nfnetlink::NFTABLES >> 8;
 /// What one message of a batch does, for the error that names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::netlink) enum Operation {
-    CreateTable,
+    CreateTable { family: NfFamily },
     DeleteTable { family: NfFamily, name: Name },
     AddSet(Name),
     AddChain(Name),
@@ -34,7 +34,7 @@ pub(in crate::netlink) enum Operation {
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CreateTable => write!(f, "create table `inet {TABLE}`"),
+            Self::CreateTable { family } => write!(f, "create table `{family} {TABLE}`"),
             Self::DeleteTable { family, name } => write!(f, "delete table `{family} {name}`"),
             Self::AddSet(name) => write!(f, "add set `{name}`"),
             Self::AddChain(name) => write!(f, "add chain `{name}`"),
@@ -53,6 +53,8 @@ impl fmt::Display for Operation {
 pub(in crate::netlink) struct Batch {
     writer: Writer,
     first_sequence: Sequence,
+    /// The family of our table that it is about.
+    family: NfFamily,
     /// Each operation with the place of its message.
     operations: Vec<(Operation, usize)>,
 }
@@ -62,6 +64,7 @@ pub(in crate::netlink) struct Batch {
 pub(in crate::netlink) struct Encoded {
     pub(in crate::netlink) bytes: Vec<u8>,
     pub(in crate::netlink) first_sequence: Sequence,
+    pub(in crate::netlink) family: NfFamily,
     /// Each operation with the place of its message.
     pub(in crate::netlink) operations: Vec<(Operation, usize)>,
 }
@@ -78,8 +81,19 @@ impl Batch {
         Self {
             writer,
             first_sequence,
+            family: NfFamily::Inet,
             operations: Vec::new(),
         }
+    }
+
+    /// The same about our table of another family.
+    pub(super) fn of(mut self, family: NfFamily) -> Self {
+        self.family = family;
+        self
+    }
+
+    pub(super) const fn family(&self) -> NfFamily {
+        self.family
     }
 
     fn begin_operation(&mut self, family: NfFamily, operation: Operation, kind: u16, flags: u16) -> usize {
@@ -92,7 +106,7 @@ impl Batch {
 
     /// Writes one operation on our table.
     pub(super) fn operation(&mut self, what: Operation, kind: u16, flags: u16, content: impl FnOnce(&mut Writer)) {
-        self.operation_of(NfFamily::Inet, what, kind, flags, content);
+        self.operation_of(self.family, what, kind, flags, content);
     }
 
     /// Writes one operation on a table of that family.
@@ -139,6 +153,7 @@ impl Batch {
         Ok(Encoded {
             bytes,
             first_sequence: self.first_sequence,
+            family: self.family,
             operations: self.operations,
         })
     }
@@ -167,7 +182,7 @@ impl Elements<'_> {
         if self.open.is_none() {
             let message = self
                 .batch
-                .begin_operation(NfFamily::Inet, self.what.clone(), self.kind, self.flags);
+                .begin_operation(self.batch.family, self.what.clone(), self.kind, self.flags);
             let writer = &mut self.batch.writer;
             writer.string(elements::TABLE, TABLE);
             writer.string(elements::SET, self.set);

@@ -18,7 +18,7 @@ pub(super) fn write(writer: &mut Writer, expression: &Expression) {
 const fn name(expression: &Expression) -> &'static str {
     match expression {
         Expression::Load { source, .. } => match source {
-            Source::Nfproto | Source::L4Proto | Source::IifName => "meta",
+            Source::Nfproto | Source::Protocol | Source::L4Proto | Source::IifName => "meta",
             Source::Payload(..) => "payload",
             Source::CtState | Source::CtStatus | Source::CtOriginal(_) => "ct",
             Source::SaddrType => "fib",
@@ -30,6 +30,8 @@ const fn name(expression: &Expression) -> &'static str {
         Expression::Lookup { .. } => "lookup",
         Expression::Update { .. } => "dynset",
         Expression::Dnat { .. } => "nat",
+        Expression::Hash { .. } => "hash",
+        Expression::Forward { .. } => "fwd",
         Expression::Masquerade => "masq",
         Expression::Reject | Expression::Reset => "reject",
     }
@@ -101,6 +103,29 @@ fn body(w: &mut Writer, expression: &Expression) {
             w.be32(uapi::NAT_PORT_MIN, port.number());
             w.be32(uapi::NAT_FLAGS, uapi::NAT_FLAG_PORTS);
         }
+        Expression::Hash {
+            from,
+            len,
+            modulus,
+            seed,
+            to,
+        } => {
+            w.be32(uapi::HASH_SREG, from.number());
+            w.be32(uapi::HASH_DREG, to.number());
+            w.be32(uapi::HASH_LEN, *len);
+            w.be32(uapi::HASH_MODULUS, *modulus);
+            w.be32(uapi::HASH_SEED, *seed);
+            w.be32(uapi::HASH_TYPE, uapi::HASH_JENKINS);
+        }
+        Expression::Forward {
+            family,
+            device,
+            address,
+        } => {
+            w.be32(uapi::FORWARD_SREG_DEVICE, device.number());
+            w.be32(uapi::FORWARD_SREG_ADDRESS, address.number());
+            w.be32(uapi::FORWARD_NFPROTO, u32::from(nfproto(*family)));
+        }
         Expression::Masquerade => w.be32(uapi::MASQUERADE_FLAGS, uapi::MASQUERADE_FULLY_RANDOM),
         Expression::Reset => w.be32(uapi::REJECT_TYPE, uapi::REJECT_TCP_RESET),
         Expression::Reject => {
@@ -122,6 +147,7 @@ fn load(w: &mut Writer, source: Source, to: Register) {
     };
     match source {
         Source::Nfproto => meta(w, uapi::META_NFPROTO),
+        Source::Protocol => meta(w, uapi::META_PROTOCOL),
         Source::L4Proto => meta(w, uapi::META_L4PROTO),
         Source::IifName => meta(w, uapi::META_IIFNAME),
         Source::Payload(base, offset, len) => {

@@ -13,7 +13,7 @@ use crate::netlink::decode::{Contents, Elements};
 use crate::netlink::expression::raise;
 use crate::netlink::message::Messages;
 use crate::netlink::tests::tables::{everything, many};
-use crate::table::{Field, InterfacePattern, Statement, Table};
+use crate::table::{Field, InterfacePattern, Rule, Statement, Table};
 
 fn encoded(transaction: &Transaction) -> Encoded {
     let opening = Opening::Recreate { flags: 6 };

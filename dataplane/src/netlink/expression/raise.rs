@@ -90,6 +90,8 @@ impl Raising {
             Expression::Masquerade => Statement::Masquerade,
             Expression::Reject => Statement::Reject,
             Expression::Reset => Statement::Reset,
+            // Of the table at the links, which is never read back.
+            Expression::Hash { .. } | Expression::Forward { .. } => return None,
         };
         self.statements.push(statement);
         Some(())
@@ -117,7 +119,9 @@ impl Raising {
             Source::CtState if mask == Some(CT_STATE_NEW) => Statement::CtStateNew,
             Source::CtStatus => Statement::CtStatusDnat,
             Source::Random(count) => Statement::OneIn(count),
-            Source::Nfproto | Source::CtState | Source::CtOriginal(_) | Source::Payload(..) => return None,
+            Source::Nfproto | Source::Protocol | Source::CtState | Source::CtOriginal(_) | Source::Payload(..) => {
+                return None;
+            }
         })
     }
 
@@ -157,6 +161,11 @@ fn field(loaded: Source) -> Option<Field> {
         Source::Payload(PayloadBase::Network | PayloadBase::Transport, ..) | Source::L4Proto => {
             fixed.into_iter().find(|field| source(*field) == loaded)
         }
-        Source::Nfproto | Source::IifName | Source::CtState | Source::CtStatus | Source::SaddrType => None,
+        Source::Nfproto
+        | Source::Protocol
+        | Source::IifName
+        | Source::CtState
+        | Source::CtStatus
+        | Source::SaddrType => None,
     }
 }

@@ -51,9 +51,18 @@ pub struct Link {
     pub prefixes: BTreeSet<IpNet>,
     /// How often the carrier came or went. It tells a short loss from none.
     pub carrier_changes: u32,
+    /// The link that it is a part of, as a VLAN is.
+    pub lower: Option<u32>,
+    /// The routers behind it that lead everywhere: the best one of each family.
+    pub routers: Vec<IpAddr>,
 }
 
 impl Link {
+    /// Whether it is switched on.
+    pub const fn is_up(&self) -> bool {
+        self.flags & UP != 0
+    }
+
     /// Whether packets go through it now.
     pub const fn carries_packets(&self) -> bool {
         self.flags & UP != 0 && self.flags & HAS_CARRIER != 0 && self.flags & DORMANT == 0
@@ -137,6 +146,8 @@ mod tests {
             is_port: false,
             prefixes: ["172.30.0.11/24".parse().unwrap()].into(),
             carrier_changes: 1,
+            lower: None,
+            routers: Vec::new(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The node's links and their addresses, as the kernel tells of them (rtnetlink).
+//! The node's links, their addresses and the routers behind them, as the kernel tells of them (rtnetlink).
 //!
 //! A message about a link describes all of it, so the picture is kept by the messages alone. When some were lost it is drawn anew.
 
@@ -12,13 +12,14 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, sockopt};
 
 use super::link::Link;
+use super::router::{self, Routers};
 use super::rtnetlink::{self, Attributes, Messages};
 use super::wire::Mac;
 
 const LINK_HEADER_LEN: usize = 16;
 const ADDRESS_HEADER_LEN: usize = 8;
-/// Links, and addresses of both families: `RTNLGRP_*` as bits.
-const GROUPS: u32 = 1 << 0 | 1 << 4 | 1 << 8;
+/// Links, addresses and routes of both families: `RTNLGRP_*` as bits.
+const GROUPS: u32 = 1 << 0 | 1 << 4 | 1 << 6 | 1 << 8 | 1 << 10;
 /// Room for the links of some thousand pods that come at once.
 const RECEIVE_BUFFER: usize = 2 * 1024 * 1024;
 
@@ -38,8 +39,9 @@ pub(super) struct LinkMonitor {
 /// All links, by index, and the addresses that were told of before their link.
 #[derive(Debug, Default)]
 struct Links {
-    links: BTreeMap<u32, Link>,
+    all: BTreeMap<u32, Link>,
     prefixes: BTreeMap<u32, BTreeSet<IpNet>>,
+    routers: Routers,
 }
 
 /// What a message changed.
@@ -70,7 +72,7 @@ impl LinkMonitor {
 
     /// All links as they were when last read.
     pub(super) fn links(&self) -> Vec<Link> {
-        self.links.all()
+        self.links.whole()
     }
 
     /// Reads all messages that wait. `show` is called with all links after one has gone, and after the last change.
@@ -84,9 +86,9 @@ impl LinkMonitor {
                 Err(Errno::NOBUFS) => {
                     // What goes while we look is told again afterwards.
                     let fresh = list()?;
-                    let links = &mut self.links.links;
-                    links.retain(|index, _| fresh.links.contains_key(index));
-                    show(self.links.all());
+                    let links = &mut self.links.all;
+                    links.retain(|index, _| fresh.all.contains_key(index));
+                    show(self.links.whole());
                     self.links = fresh;
                     has_changed = true;
                     continue;
@@ -98,14 +100,14 @@ impl LinkMonitor {
                     Change::Nothing => {}
                     Change::Something => has_changed = true,
                     Change::LinkGone => {
-                        show(self.links.all());
+                        show(self.links.whole());
                         has_changed = false;
                     }
                 }
             }
         }
         if has_changed {
-            show(self.links.all());
+            show(self.links.whole());
         }
         Ok(())
     }
@@ -118,24 +120,30 @@ impl AsFd for LinkMonitor {
 }
 
 impl Links {
-    fn all(&self) -> Vec<Link> {
+    fn whole(&self) -> Vec<Link> {
         let with_prefixes = |link: &Link| Link {
             prefixes: self.prefixes.get(&link.index).cloned().unwrap_or_default(),
+            routers: self.routers.behind(link.index),
             ..link.clone()
         };
-        self.links.values().map(with_prefixes).collect()
+        self.all.values().map(with_prefixes).collect()
     }
 
     fn apply(&mut self, kind: u16, payload: &[u8]) -> Change {
         let change = match kind {
             libc::RTM_NEWLINK => decode_link(payload).map(|link| {
-                let old = self.links.insert(link.index, link.clone());
+                if !link.is_up() {
+                    // Its routes go without a word.
+                    self.routers.forget(link.index);
+                }
+                let old = self.all.insert(link.index, link.clone());
                 old != Some(link)
             }),
             libc::RTM_DELLINK => {
                 let gone = decode_link(payload).and_then(|link| {
                     self.prefixes.remove(&link.index);
-                    self.links.remove(&link.index)
+                    self.routers.forget(link.index);
+                    self.all.remove(&link.index)
                 });
                 if gone.is_some() {
                     return Change::LinkGone;
@@ -147,6 +155,8 @@ impl Links {
             }
             libc::RTM_DELADDR => decode_address(payload)
                 .and_then(|(link, prefix)| self.prefixes.get_mut(&link).map(|prefixes| prefixes.remove(&prefix))),
+            libc::RTM_NEWROUTE => router::decode(payload).map(|route| self.routers.add(&route)),
+            libc::RTM_DELROUTE => router::decode(payload).map(|route| self.routers.remove(&route)),
             _ => None,
         };
         match change {
@@ -156,12 +166,13 @@ impl Links {
     }
 }
 
-/// Lists all links and addresses.
+/// Lists all links, addresses and routers.
 fn list() -> io::Result<Links> {
     let mut links = Links::default();
     for (kind, header_len) in [
         (libc::RTM_GETLINK, LINK_HEADER_LEN),
         (libc::RTM_GETADDR, ADDRESS_HEADER_LEN),
+        (libc::RTM_GETROUTE, router::HEADER_LEN),
     ] {
         rtnetlink::dump(kind, header_len, |kind, payload| {
             links.apply(kind, payload);
@@ -186,6 +197,8 @@ fn decode_link(payload: &[u8]) -> Option<Link> {
         is_port: false,
         prefixes: BTreeSet::new(),
         carrier_changes: 0,
+        lower: None,
+        routers: Vec::new(),
     };
     let mut is_in_vrf = false;
     for (kind, value) in Attributes(attributes) {
@@ -193,6 +206,7 @@ fn decode_link(payload: &[u8]) -> Option<Link> {
             libc::IFLA_IFNAME => link.name = text(value),
             libc::IFLA_ADDRESS if is_ethernet => link.mac = value.try_into().ok().map(Mac),
             libc::IFLA_MASTER => link.is_port = true,
+            libc::IFLA_LINK => link.lower = value.first_chunk().map(|index| u32::from_ne_bytes(*index)),
             libc::IFLA_CARRIER_CHANGES => {
                 link.carrier_changes = value.first_chunk().map_or(0, |count| u32::from_ne_bytes(*count));
             }

@@ -42,14 +42,26 @@ pub(crate) fn dump(kind: u16, header_len: usize, mut take: impl FnMut(u16, &[u8]
 }
 
 fn dump_request(kind: u16, header_len: usize) -> Vec<u8> {
-    let flags = u16::try_from(libc::NLM_F_REQUEST | libc::NLM_F_DUMP).expect("16 bits");
-    let len = u32::try_from(HEADER_LEN + header_len).expect("a short request");
+    // An empty header of the kind asks for everything.
+    message(kind, libc::NLM_F_DUMP, &vec![0; header_len])
+}
+
+/// Asks for something to be done, and does not wait for what comes of it.
+pub(crate) fn ask(kind: u16, flags: i32, payload: &[u8]) -> io::Result<()> {
+    rustix::net::send(&open(0)?, &message(kind, flags, payload), SendFlags::empty())?;
+    Ok(())
+}
+
+fn message(kind: u16, flags: i32, payload: &[u8]) -> Vec<u8> {
+    let flags = u16::try_from(libc::NLM_F_REQUEST | flags).expect("16 bits");
+    let len = u32::try_from(HEADER_LEN + payload.len()).expect("a short request");
     let mut request = Vec::new();
     request.extend(len.to_ne_bytes());
     request.extend(kind.to_ne_bytes());
     request.extend(flags.to_ne_bytes());
-    // Sequence number, port, and a header of the kind that asks for everything.
-    request.resize(HEADER_LEN + header_len, 0);
+    // Sequence number and port.
+    request.resize(HEADER_LEN, 0);
+    request.extend(payload);
     request
 }
 

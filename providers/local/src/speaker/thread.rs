@@ -57,6 +57,8 @@ pub(super) struct Speaking {
     /// Those of which that was heard once at least.
     doubted: BTreeSet<IpAddr>,
     silent_since: BTreeMap<NodeId, Instant>,
+    /// The links that were told of.
+    links: Vec<Link>,
     buffer: Vec<u8>,
 }
 
@@ -109,6 +111,7 @@ impl Speaking {
             conflicts: BTreeMap::new(),
             doubted: BTreeSet::new(),
             silent_since: BTreeMap::new(),
+            links: Vec::new(),
             buffer: vec![0; LONGEST],
         }
     }
@@ -220,6 +223,18 @@ impl Speaking {
             };
             self.agent.set_eligibility(group_of(*address), eligibility);
         }
+        self.tell_links(links);
+    }
+
+    fn tell_links(&mut self, mut links: Vec<Link>) {
+        let is_named = |link: &Link| self.plan.posts.values().any(|post| post.scope.interfaces.include(link));
+        links
+            .retain(|link| link.carries_packets() && link.has_neighbours() && (!link.leads_inside() || is_named(link)));
+        if self.links != links {
+            self.links.clone_from(&links);
+            self.look_up = Instant::now();
+            (self.tell)(Report::Links(links));
+        }
     }
 
     fn judge(&self, address: IpAddr, post: &Post, links: &[Link]) -> Eligibility {
@@ -321,6 +336,7 @@ impl Speaking {
         }
         if self.look_up <= now {
             self.look_up = now + LOOK_UP;
+            self.seek_routers();
             let addresses = self.peers.values().flatten().copied().collect();
             match neighbours::macs_of(&addresses) {
                 Ok(macs) => self.announcer.with(|responder| responder.set_peers(macs)),
@@ -330,6 +346,20 @@ impl Speaking {
         let over: Vec<_> = self.conflicts.extract_if(.., |_, again| *again <= now).collect();
         for (address, _) in over {
             self.probe(address);
+        }
+    }
+
+    /// Where there are several links, answers may have to leave by another one than their route's.
+    fn seek_routers(&self) {
+        if self.links.len() < 2 {
+            return;
+        }
+        for link in &self.links {
+            for router in &link.routers {
+                if let Err(error) = neighbours::seek(link.index, *router) {
+                    tracing::debug!(%error, %router, "cannot look for the MAC address of the router");
+                }
+            }
         }
     }
 

@@ -30,6 +30,8 @@ fn eth0() -> Link {
             .map(|prefix| prefix.parse().unwrap())
             .into(),
         carrier_changes: 1,
+        lower: None,
+        routers: Vec::new(),
     }
 }
 
