@@ -15,7 +15,7 @@ use rustix::thread::LinkNameSpaceType;
 use crate::link::{LOOPBACK, carries_packets, index_of, is_local};
 use crate::netlink::{Batch, Netlink};
 use crate::sysctl::{self, Role};
-use crate::{Error, Process, Protocol, Server, process, sys, wait};
+use crate::{Error, Opener, Process, Protocol, Server, process, sys, wait};
 
 /// The kernel finishes new links and addresses in the background, within a millisecond when the machine is idle.
 const SETTLES_WITHIN: Duration = Duration::from_secs(10);
@@ -116,6 +116,11 @@ impl Namespace {
     /// Starts a workload called `name` that listens on every given address and answers as [`Server`] says.
     pub fn serve(&self, name: &str, listen: &[(Protocol, SocketAddr)]) -> Result<Server, Error> {
         Server::start(self, name, listen)
+    }
+
+    /// Opens a TCP connection to `target` in the background, one in so long, until the returned value is dropped.
+    pub fn open_every(&self, every: Duration, target: SocketAddr) -> Opener {
+        Opener::start(self, every, target)
     }
 
     /// Writes `value` to `/proc/sys/net/KEY` of the namespace, for example `ipv4/conf/all/route_localnet`.

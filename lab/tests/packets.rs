@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use fairlead_lab::outage::{Attempt, Outage, is_quiet, lost, outage};
 use fairlead_lab::{
     Answer, Error, Family, Lab, LinkState, Namespace, Pod, Probe, Protocol, in_namespace, test_name, wait_until,
 };
@@ -406,5 +407,35 @@ fn a_lab_of_three_nodes_and_six_pods_is_up_in_a_second() {
         // Well under 100 ms on an idle machine.
         assert!(everything < Duration::from_secs(1), "{everything:?}");
         drop(servers);
+    });
+}
+
+#[test]
+fn connections_that_are_opened_at_a_steady_pace_show_how_long_a_cable_was_pulled() {
+    in_namespace(test_name!(), || {
+        let lab = Lab::new().unwrap();
+        let server = lab.node(2).listen("web", Protocol::Tcp, 80).unwrap();
+        let openers = lab.node(2).addresses().both().map(|address| {
+            lab.client()
+                .open_every(Duration::from_millis(5), SocketAddr::new(address, 80))
+        });
+        let wait = |what: &str, condition: &dyn Fn(&[Attempt]) -> bool| {
+            for opener in &openers {
+                wait_until(PATIENT, what, || condition(&opener.attempts())).unwrap();
+            }
+        };
+        wait("answers", &|attempts| is_quiet(attempts, BRIEF, Instant::now()));
+        let pulled = Instant::now();
+        lab.lan().set_link("node-2", LinkState::Down).unwrap();
+        wait("lost connections", &|attempts| {
+            lost(attempts, pulled, Instant::now()) >= 20
+        });
+        let back = Instant::now();
+        lab.lan().set_link("node-2", LinkState::Up).unwrap();
+        wait(
+            "the end of the outage",
+            &|attempts| matches!(outage(attempts, pulled, Instant::now()), Outage::Took(time) if time + BRIEF > back.duration_since(pulled)),
+        );
+        drop(server);
     });
 }

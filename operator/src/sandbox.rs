@@ -32,6 +32,7 @@ mod manifests;
 mod notes;
 mod output;
 mod plan;
+mod power_off;
 mod question;
 mod report;
 mod scene;
@@ -48,7 +49,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use fairlead_lab::Lab;
 use tokio::runtime::Runtime;
 
@@ -73,9 +74,19 @@ pub struct SandboxFlags {
     /// Print JSON in place of tables: one document, and with --hold one more for each edit.
     #[arg(long)]
     json: bool,
+    /// Show what becomes of clients when something fails, in place of the table.
+    #[arg(long, value_enum, value_name = "SCENARIO", conflicts_with_all = ["hold", "requests"])]
+    scenario: Option<Scenario>,
     /// How often each address is asked from each place.
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=1000))]
     requests: u16,
+}
+
+/// What can fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Scenario {
+    /// The node that answers for an address of a pool loses its power.
+    PowerOff,
 }
 
 /// Runs the sandbox. The process must have one thread, since it may enter a user namespace.
@@ -149,11 +160,17 @@ fn start(
         session.pods(),
         started.elapsed()
     ))?;
-    let commits = session.wait_for_agents()?.to_vec();
-    let commits: Vec<_> = names
+    if flags.scenario == Some(Scenario::PowerOff) {
+        // They come first, so that one of them answers for the addresses.
+        let hosts = power_off::Target::choose(&session)?.hosts;
+        session.start_agents(|node| !hosts.contains(&node))?;
+        session.find_owners()?;
+    }
+    session.start_agents(|_| true)?;
+    let commits: Vec<_> = session
+        .agents()
         .iter()
-        .zip(commits)
-        .map(|(name, took)| format!("{name} {took:.0?}"))
+        .map(|agent| format!("{} {:.0?}", agent.name(), agent.first_commit()))
         .collect();
     output.say(&format!(
         "Agents, from their start until their rules were in the kernel: {}.\n",
@@ -171,6 +188,9 @@ fn show(
     signals: &mut Signals,
     output: Output,
 ) -> anyhow::Result<()> {
+    if flags.scenario == Some(Scenario::PowerOff) {
+        return power_off::run(session, output);
+    }
     if let Output::Text(screen) = output {
         let outline = session.outline();
         output.say(&text::services(&outline, screen))?;

@@ -6,7 +6,6 @@
 //! client's neighbour table says, not what the product says of itself.
 
 mod client;
-mod outage;
 mod power;
 mod product;
 mod report;

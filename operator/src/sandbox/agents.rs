@@ -1,6 +1,7 @@
 //! The agents: one real process in each node's namespace.
 
 use std::fs::{self, File};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -36,7 +37,9 @@ pub(super) struct Agent {
     log: PathBuf,
     /// Where its own part of the log begins.
     log_start: usize,
+    state: PathBuf,
     started: Instant,
+    first_commit: Option<Duration>,
 }
 
 /// How an agent died.
@@ -91,6 +94,7 @@ impl Agent {
         let log_start = file
             .metadata()
             .map_or(0, |metadata| usize::try_from(metadata.len()).unwrap_or(0));
+        let state = logs.join(format!("{name}.state"));
         let program = std::env::current_exe().context("cannot find the own program file")?;
         let mut command = Command::new(program);
         command
@@ -106,7 +110,7 @@ impl Agent {
             ])
             // What an agent of the machine itself remembers is none of theirs.
             .arg("--state-dir")
-            .arg(logs.join(format!("{name}.state")))
+            .arg(&state)
             // Nodes whose manifests have no labels take part too.
             .args(["--agent-nodes", "", "--heartbeat-key-file"])
             .arg(logs.join(HEARTBEAT_KEY))
@@ -125,7 +129,9 @@ impl Agent {
             process,
             log,
             log_start,
+            state,
             started: Instant::now(),
+            first_commit: None,
         })
     }
 
@@ -142,6 +148,22 @@ impl Agent {
     /// Its process id.
     pub(super) fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// From its start until its rules were in the kernel; nothing before that.
+    pub(super) fn first_commit(&self) -> Duration {
+        self.first_commit.unwrap_or_default()
+    }
+
+    /// Kills it, and takes from it what a node without power loses.
+    pub(super) fn kill(&mut self) -> anyhow::Result<()> {
+        self.process.kill()?;
+        match fs::remove_dir_all(&self.state) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", self.state.display()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// How it died, if it did.
@@ -174,9 +196,12 @@ impl Agent {
 
     /// Waits until the agent has written its rules. Returns how long that took since its start.
     pub(super) fn wait_for_first_commit(&mut self, lab: &Lab, is_interrupted: &AtomicBool) -> anyhow::Result<Duration> {
+        if let Some(took) = self.first_commit {
+            return Ok(took);
+        }
         let has_committed = |times: &SyncTimes| times.synced > UNIX_EPOCH;
         match self.wait(lab, STARTS_WITHIN, is_interrupted, has_committed)? {
-            Some(_) => Ok(self.started.elapsed()),
+            Some(_) => Ok(*self.first_commit.insert(self.started.elapsed())),
             None => bail!(
                 "the agent on {} wrote no rules within {STARTS_WITHIN:?}; the end of its log:\n{}",
                 self.name,

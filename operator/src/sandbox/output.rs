@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anyhow::Context;
+use serde::Serialize;
 
 use super::report::{Report, TrafficReport};
 use super::text;
@@ -28,6 +29,22 @@ impl Output {
         match self {
             Self::Text(_) => print(text),
             Self::Json => Ok(()),
+        }
+    }
+
+    /// A part of what a scenario shows to people.
+    pub(super) fn scenario(self, text: impl FnOnce(Screen) -> String) -> anyhow::Result<()> {
+        match self {
+            Self::Text(screen) => print(&text(screen)),
+            Self::Json => Ok(()),
+        }
+    }
+
+    /// All of a scenario, for machines.
+    pub(super) fn scenario_json(self, report: &impl Serialize) -> anyhow::Result<()> {
+        match self {
+            Self::Text(_) => Ok(()),
+            Self::Json => print_json(report),
         }
     }
 
@@ -136,7 +153,7 @@ fn summary(report: &Report, screen: Screen) -> String {
     )
 }
 
-fn print_json(report: &Report) -> anyhow::Result<()> {
+fn print_json(report: &impl Serialize) -> anyhow::Result<()> {
     let document = serde_json::to_string(report).expect("every key of the report is a text");
     print(&format!("{document}\n"))
 }

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
-use fairlead_lab::{Lab, Pod};
+use fairlead_crds::LoadBalancer;
+use fairlead_lab::{Lab, LinkState, Pod};
 use fairlead_model::ServiceName;
 
 use super::agents::{Agent, Death, write_heartbeat_key};
@@ -33,7 +34,6 @@ const LOOKS: usize = 3;
 /// The running sandbox. Fields are dropped in this order: what uses the lab goes before it.
 pub(super) struct Session {
     agents: Vec<Agent>,
-    first_commits: Vec<Duration>,
     visitor: Pod,
     workloads: Workloads,
     lab: Lab,
@@ -61,7 +61,7 @@ pub(super) enum Extent<'a> {
 }
 
 impl Session {
-    /// Builds everything and starts the agents.
+    /// Builds everything but the agents.
     pub(super) fn start(
         lab: Lab,
         follower: Follower,
@@ -78,7 +78,6 @@ impl Session {
             .context("cannot start the pod that asks")?;
         let mut session = Self {
             agents: Vec::new(),
-            first_commits: Vec::new(),
             visitor,
             workloads: Workloads::default(),
             lab,
@@ -97,26 +96,28 @@ impl Session {
         };
         session.prepare()?;
         write_heartbeat_key(logs)?;
-        for node in session.lab.nodes() {
-            let agent = Agent::start(node, session.control_plane.folder(), logs)?;
-            session.agents.push(agent);
-        }
         Ok(session)
     }
 
-    /// Waits until every agent has written its rules.
-    pub(super) fn wait_for_agents(&mut self) -> anyhow::Result<&[Duration]> {
-        self.first_commits.clear();
-        for agent in &mut self.agents {
-            self.first_commits
-                .push(agent.wait_for_first_commit(&self.lab, &self.is_interrupted)?);
+    /// Starts the agents of these nodes, as far as there is none yet, and waits until they have written their rules.
+    pub(super) fn start_agents(&mut self, is_wanted: impl Fn(u8) -> bool) -> anyhow::Result<()> {
+        for node in self.lab.nodes() {
+            let is_there = self.agents.iter().any(|agent| agent.node() == node.number());
+            if is_wanted(node.number()) && !is_there {
+                let agent = Agent::start(node, self.control_plane.folder(), &self.logs)?;
+                self.agents.push(agent);
+            }
         }
-        Ok(&self.first_commits)
+        self.agents.sort_by_key(Agent::node);
+        for agent in &mut self.agents {
+            agent.wait_for_first_commit(&self.lab, &self.is_interrupted)?;
+        }
+        Ok(())
     }
 
     /// Waits until nodes answer for the addresses of pools.
     pub(super) fn find_owners(&mut self) -> anyhow::Result<()> {
-        let load_balancers = self.control_plane.decisions().load_balancers;
+        let load_balancers = self.load_balancers();
         self.announced = announced(&load_balancers, &self.lab, &self.agents, &self.is_interrupted)?;
         let owner = |announced: &Announced| Some((announced.address, announced.owner.as_ref()?.node));
         self.owners = self.announced.iter().filter_map(owner).collect();
@@ -133,8 +134,7 @@ impl Session {
 
     /// Routes what the client does not find on its own link.
     fn set_routes(&mut self) -> anyhow::Result<()> {
-        let load_balancers = self.control_plane.decisions().load_balancers;
-        let on_link: Vec<_> = load_balancers.iter().flat_map(addresses_on_link).collect();
+        let on_link: Vec<_> = self.load_balancers().iter().flat_map(addresses_on_link).collect();
         let mut routes = routes(&self.scene());
         routes.retain(|address, _| !on_link.contains(address));
         for (address, node) in &routes {
@@ -183,7 +183,8 @@ impl Session {
         Ok(last)
     }
 
-    fn scene(&self) -> Scene<'_> {
+    /// What there is to plan with.
+    pub(super) fn scene(&self) -> Scene<'_> {
         Scene {
             ground: &self.ground,
             clusters: self.follower.clusters(),
@@ -262,7 +263,7 @@ impl Session {
     }
 
     fn nodes(&self) -> Vec<NodeReport> {
-        let report = |(agent, first_commit): (&Agent, &Duration)| NodeReport {
+        let report = |agent: &Agent| NodeReport {
             name: agent.name().to_owned(),
             addresses: self.ground.node(agent.node()).addresses.both(),
             zone: self
@@ -271,9 +272,9 @@ impl Session {
                 .node()
                 .and_then(|node| node.zone.as_deref().map(str::to_owned)),
             agent_pid: agent.id(),
-            first_commit_millis: report::millis(*first_commit),
+            first_commit_millis: report::millis(agent.first_commit()),
         };
-        self.agents.iter().zip(&self.first_commits).map(report).collect()
+        self.agents.iter().map(report).collect()
     }
 
     /// What is wrong with the manifests, or does not fit the lab.
@@ -326,14 +327,55 @@ impl Session {
     /// Agents that have died are started again, as a `DaemonSet` would; their rules stayed in the kernel.
     pub(super) fn restart_the_dead(&mut self) -> anyhow::Result<Vec<(Death, Duration)>> {
         let mut deaths = Vec::new();
-        for (agent, first_commit) in self.agents.iter_mut().zip(&mut self.first_commits) {
+        for agent in &mut self.agents {
             if let Some(death) = agent.death()? {
                 *agent = Agent::start(self.lab.node(agent.node()), self.control_plane.folder(), &self.logs)?;
-                *first_commit = agent.wait_for_first_commit(&self.lab, &self.is_interrupted)?;
-                deaths.push((death, *first_commit));
+                deaths.push((death, agent.wait_for_first_commit(&self.lab, &self.is_interrupted)?));
             }
         }
         Ok(deaths)
+    }
+
+    /// Turns a node off: its link is silent from one moment to the next, its agent is dead, and nobody is told. Returns when that was.
+    pub(super) fn power_off(&mut self, node: u8) -> anyhow::Result<Instant> {
+        let at = Instant::now();
+        self.lab
+            .lan()
+            .set_link(self.lab.node(node).name(), LinkState::Down)
+            .context("cannot turn the node off")?;
+        self.agent(node).kill()?;
+        Ok(at)
+    }
+
+    /// Turns it on again. Its agent remembers nothing.
+    pub(super) fn power_on(&mut self, node: u8) -> anyhow::Result<()> {
+        self.lab
+            .lan()
+            .set_link(self.lab.node(node).name(), LinkState::Up)
+            .context("cannot turn the node on")?;
+        let agent = Agent::start(self.lab.node(node), self.control_plane.folder(), &self.logs)?;
+        *self.agent(node) = agent;
+        self.start_agents(|_| true)
+    }
+
+    fn agent(&mut self, node: u8) -> &mut Agent {
+        let mut agents = self.agents.iter_mut();
+        agents.find(|agent| agent.node() == node).expect("every node has one")
+    }
+
+    /// The load balancers that the agents are told of.
+    pub(super) fn load_balancers(&self) -> Vec<LoadBalancer> {
+        self.control_plane.decisions().load_balancers
+    }
+
+    /// The addresses of pools, and who answers for them.
+    pub(super) fn announced(&self) -> &[Announced] {
+        &self.announced
+    }
+
+    /// Set once somebody has pressed Ctrl-C.
+    pub(super) fn is_interrupted(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_interrupted)
     }
 
     /// Ends the agents in good order; everything else ends with the lab.

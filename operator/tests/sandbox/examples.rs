@@ -138,7 +138,7 @@ impl Examples<'_> {
     fn assert_announced(&self) -> usize {
         let announced = self.0["announced"].as_array().unwrap();
         let addresses: Vec<_> = announced.iter().map(|one| one["address"].as_str().unwrap()).collect();
-        assert_eq!(addresses, ["172.30.0.200", "fd00:172:30::200"]);
+        assert_eq!(addresses, ["172.30.0.230", "fd00:172:30::230"]);
         for one in announced {
             assert_eq!(
                 (&one["service"], &one["pool"]),

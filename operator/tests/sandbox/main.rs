@@ -142,9 +142,9 @@ fn with_hold_it_follows_edits_until_it_is_interrupted() {
     assert_eq!(
         announced,
         BTreeSet::from([
-            ("default/another", "172.30.0.201"),
-            ("default/tickets", "172.30.0.200"),
-            ("default/tickets", "fd00:172:30::200"),
+            ("default/another", "172.30.0.231"),
+            ("default/tickets", "172.30.0.230"),
+            ("default/tickets", "fd00:172:30::230"),
         ])
     );
     assert_eq!(
@@ -187,6 +187,53 @@ addressType: IPv4
 ports: [{ port: 8080 }]
 endpoints: [{ addresses: [10.244.2.99], nodeName: node-2 }]
 ";
+
+#[test]
+fn a_node_that_loses_its_power_costs_a_client_little() {
+    let Some(mut program) = Program::start(User::Same, &["--scenario", "power-off", "--json"]) else {
+        return;
+    };
+    let report = program.next_document(PATIENCE);
+    program.assert_ends(PATIENCE);
+    assert_eq!(
+        (&report["passed"], &report["service"]),
+        (&true.into(), &"default/tickets".into())
+    );
+    let mut moved = BTreeSet::new();
+    for cut in report["cuts"].as_array().unwrap() {
+        for address in cut["addresses"].as_array().unwrap() {
+            if address["before"] != cut["node"] {
+                continue;
+            }
+            moved.insert(address["address"].as_str().unwrap());
+            assert_ne!(address["after"], cut["node"], "{report:#}");
+            assert_eq!(address["reason"], "OwnerDead", "{report:#}");
+            // A node is not believed dead before it was silent for 300 ms. How much longer it takes is the machine's matter.
+            let lost = address["lostMillis"].as_f64().unwrap();
+            assert!((150.0..5000.0).contains(&lost), "{report:#}");
+            let connections = address["lostConnections"].as_f64().unwrap();
+            assert!(connections > 20.0 && connections < lost / 4.0, "{report:#}");
+        }
+    }
+    assert_eq!(moved, BTreeSet::from(["172.30.0.230", "fd00:172:30::230"]));
+}
+
+#[test]
+fn a_scenario_says_what_it_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("new.yaml"), NEW).unwrap();
+    let arguments = [
+        "--scenario",
+        "power-off",
+        "--manifests",
+        folder.path().to_str().unwrap(),
+    ];
+    let Some(mut program) = Program::start(User::Same, &arguments) else {
+        return;
+    };
+    let errors = program.assert_fails(PATIENCE);
+    assert!(errors.contains("an address of a pool"), "{errors}");
+}
 
 #[test]
 fn a_folder_that_is_not_there_is_named() {

@@ -11,11 +11,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use fairlead_lab::outage::Attempt;
 use rustix::fd::AsFd;
 use rustix::thread::LinkNameSpaceType;
 use serde_json::Value;
 
-use super::outage::Probe;
 use crate::program::Program;
 
 /// One probe in so long.
@@ -41,7 +41,7 @@ pub(super) struct Prober {
 #[derive(Debug, Default)]
 struct Shared {
     is_over: AtomicBool,
-    probes: Mutex<Vec<Probe>>,
+    probes: Mutex<Vec<Attempt>>,
 }
 
 impl Client {
@@ -145,7 +145,7 @@ impl Prober {
     }
 
     /// All probes so far, in the order in which they were sent.
-    pub(super) fn probes(&self) -> Vec<Probe> {
+    pub(super) fn probes(&self) -> Vec<Attempt> {
         self.shared.probes().clone()
     }
 }
@@ -161,7 +161,7 @@ impl Drop for Prober {
 }
 
 impl Shared {
-    fn probes(&self) -> MutexGuard<'_, Vec<Probe>> {
+    fn probes(&self) -> MutexGuard<'_, Vec<Attempt>> {
         self.probes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -175,7 +175,7 @@ impl Shared {
         while !self.is_over() {
             let number = {
                 let mut probes = self.probes();
-                probes.push(Probe {
+                probes.push(Attempt {
                     sent: Instant::now(),
                     answered: None,
                 });

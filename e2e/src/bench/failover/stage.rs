@@ -9,12 +9,12 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use super::client::{Client, Prober};
-use super::outage::is_quiet;
 use super::power;
 use super::product::{NAME, Product, node_networks};
 use crate::cluster::{Cluster, Node};
 use crate::load::AGNHOST;
 use crate::program::wait_for;
+use fairlead_lab::outage::is_quiet;
 
 const PORT: u16 = 80;
 const READY_LIMIT: Duration = Duration::from_mins(4);

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::client::EVERY;
-use super::outage::{Outage, lost, outage};
 use super::power;
 use super::report::{Counts, Drain, Family, PowerOff};
 use super::stage::Stage;
@@ -14,6 +13,7 @@ use crate::bench::Seconds;
 use crate::cluster::Node;
 use crate::load::outside::Outside;
 use crate::program::wait_for;
+use fairlead_lab::outage::{Outage, lost, outage};
 
 const RECOVERS_WITHIN: Duration = Duration::from_mins(3);
 const READY_LIMIT: Duration = Duration::from_mins(4);

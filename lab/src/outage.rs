@@ -1,22 +1,24 @@
-//! What a client's probes say about the time in which it was not answered.
+//! What attempts of a client, one after the other, say about the time in which it was not answered.
 
 use std::time::{Duration, Instant};
 
 /// An answer that comes later than this is none: a client has given up or asked again by then.
-pub(super) const ANSWERED_WITHIN: Duration = Duration::from_millis(500);
+pub const ANSWERED_WITHIN: Duration = Duration::from_millis(500);
 /// A client is served again for good after so long without a lost probe.
-pub(super) const FOR_GOOD: Duration = Duration::from_secs(1);
+pub const FOR_GOOD: Duration = Duration::from_secs(1);
 
-/// A probe, and when its answer came.
+/// A probe or a connection, and when its answer came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Probe {
-    pub(super) sent: Instant,
-    pub(super) answered: Option<Instant>,
+pub struct Attempt {
+    /// When it was sent.
+    pub sent: Instant,
+    /// When the answer came.
+    pub answered: Option<Instant>,
 }
 
 /// What became of an event for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outage {
+pub enum Outage {
     /// No probe that was sent since then has been lost, and [`FOR_GOOD`] has passed.
     None,
     /// From the last answer before the first lost probe to the first answer after the last lost one.
@@ -25,8 +27,9 @@ pub(super) enum Outage {
     Unknown,
 }
 
-impl Probe {
-    fn is_lost(&self, now: Instant) -> Option<bool> {
+impl Attempt {
+    /// Whether nobody answered in time; `None` while that is not known.
+    pub fn is_lost(&self, now: Instant) -> Option<bool> {
         match self.answered {
             Some(at) => Some(at.saturating_duration_since(self.sent) > ANSWERED_WITHIN),
             None if now.saturating_duration_since(self.sent) > ANSWERED_WITHIN => Some(true),
@@ -37,7 +40,7 @@ impl Probe {
 
 /// The first outage of probes that were sent at or after `since`. `probes` are in the order in which they were sent, and `now` is
 /// when they were read.
-pub(super) fn outage(probes: &[Probe], since: Instant, now: Instant) -> Outage {
+pub fn outage(probes: &[Attempt], since: Instant, now: Instant) -> Outage {
     let first = probes.partition_point(|probe| probe.sent < since);
     // A probe that was under way at that moment belongs to it as well.
     let first = probes[..first]
@@ -49,7 +52,7 @@ pub(super) fn outage(probes: &[Probe], since: Instant, now: Instant) -> Outage {
         .take_while(|probe| probe.is_lost(now).is_some())
         .count();
     let decided = &probes[..first + decided];
-    let is_lost = |probe: &Probe| probe.is_lost(now) == Some(true);
+    let is_lost = |probe: &Attempt| probe.is_lost(now) == Some(true);
 
     let Some(lost) = decided[first..].iter().position(is_lost).map(|nth| first + nth) else {
         let last = decided.last().map_or(since, |probe| probe.sent);
@@ -74,7 +77,7 @@ pub(super) fn outage(probes: &[Probe], since: Instant, now: Instant) -> Outage {
     if !lasts {
         return Outage::Unknown;
     }
-    let answers = |probes: &[Probe]| probes.iter().filter_map(|probe| probe.answered).collect::<Vec<_>>();
+    let answers = |probes: &[Attempt]| probes.iter().filter_map(|probe| probe.answered).collect::<Vec<_>>();
     let before = answers(&decided[..lost])
         .into_iter()
         .max()
@@ -87,13 +90,13 @@ pub(super) fn outage(probes: &[Probe], since: Instant, now: Instant) -> Outage {
 }
 
 /// How many probes were lost that were sent at or after `since`.
-pub(super) fn lost(probes: &[Probe], since: Instant, now: Instant) -> usize {
+pub fn lost(probes: &[Attempt], since: Instant, now: Instant) -> usize {
     let sent = probes.iter().filter(|probe| probe.sent >= since);
     sent.filter(|probe| probe.is_lost(now) == Some(true)).count()
 }
 
 /// True if the probes of the last `window` were all answered, and there were any.
-pub(super) fn is_quiet(probes: &[Probe], window: Duration, now: Instant) -> bool {
+pub fn is_quiet(probes: &[Attempt], window: Duration, now: Instant) -> bool {
     let Some(since) = now.checked_sub(window) else {
         return false;
     };
@@ -116,12 +119,12 @@ mod tests {
     }
 
     /// Probes of four seconds, of which those are lost that are sent in one of the intervals.
-    fn probes(start: Instant, lost: &[(u64, u64)]) -> Vec<Probe> {
+    fn probes(start: Instant, lost: &[(u64, u64)]) -> Vec<Attempt> {
         (0..800)
             .map(|nth| {
                 let after = EVERY * nth;
                 let is_lost = lost.iter().any(|(from, to)| (ms(*from)..ms(*to)).contains(&after));
-                Probe {
+                Attempt {
                     sent: start + after,
                     answered: (!is_lost).then_some(start + after + DELAY),
                 }
