@@ -102,6 +102,7 @@ pub fn cleanup(flags: &CleanupFlags, report: &mut dyn FnMut(&Outcome)) -> Result
 
 fn remove_own(record: &mut dyn FnMut(Outcome)) {
     nftables::remove(nftables::Family::Inet, TABLE, record);
+    nftables::remove(nftables::Family::NETDEV, TABLE, record);
 }
 
 fn remove_kube_proxy(record: &mut dyn FnMut(Outcome)) {

@@ -265,11 +265,17 @@ fn our_own_table_goes_and_kube_proxys_stays() {
         run(
             "nft",
             &["-f", "-"],
-            "table inet fairlead { set s { type ipv4_addr; elements = { 10.0.0.1 }; }; }\n",
+            "table inet fairlead { set s { type ipv4_addr; elements = { 10.0.0.1 }; }; }\ntable netdev fairlead { chain c { accept; }; }\n",
         );
         let (lines, result) = clean(&OWN);
         assert!(result.is_ok());
-        assert_eq!(lines, ["removed nftables table inet fairlead"]);
+        assert_eq!(
+            lines,
+            [
+                "removed nftables table inet fairlead",
+                "removed nftables table netdev fairlead"
+            ]
+        );
         assert_eq!(run("nft", &["list", "ruleset"], ""), before);
         assert_eq!(clean(&OWN).0, ["nothing to remove"]);
     });

@@ -7,6 +7,7 @@
 //! [`world`] is the lab with its agents, [`manifest`] writes objects, [`verdict`] says what is expected and what was seen.
 
 mod affinity;
+mod announced;
 mod choice;
 mod detect_local;
 mod flows;

@@ -27,7 +27,7 @@
 //! 7. Without a majority, with the API server alone, an agent keeps what it has and takes what nobody has
 //!    had. From an owner that it does not hear it takes only if the two are all there is (and then not
 //!    what the other has claimed through the API), or if the API server calls the owner lost; from
-//!    the same owner once.
+//!    the same owner once until it is heard again.
 //!
 //! # Bounds
 //!

@@ -343,6 +343,9 @@ impl Agent {
                 peer.heard = heard;
                 changed = true;
                 let event = if heard {
+                    // What follows is another story: it may die this time.
+                    let taken = self.groups.values_mut().filter(|group| group.taken_from == Some(*node));
+                    taken.for_each(|group| group.taken_from = None);
                     Event::PeerHeard(*node)
                 } else {
                     Event::PeerSilent(*node)

@@ -24,7 +24,7 @@ pub(super) struct Group {
     pub(super) learned_at: Option<Instant>,
     /// Only the API has told of the highest claim.
     pub(super) by_api: bool,
-    /// From whom this agent took it on the API server's word alone: once.
+    /// From whom this agent took it on the API server's word alone: once, until that one is heard again.
     pub(super) taken_from: Option<NodeId>,
     pub(super) removed: bool,
     /// Since when this agent has had a reason to claim it.

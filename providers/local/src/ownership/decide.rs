@@ -182,10 +182,11 @@ impl Agent {
         (judges - vouching) * 2 <= judges
     }
 
-    /// Whether a candidate has not said of a new group that it knows it. It may come before this node.
+    /// Whether a node that may come before this one has not said of a new group that it knows it: it has not heard of it yet, or it has only just
+    /// started, as all do where all start at once.
     fn is_unheard_of(&self, id: GroupId) -> bool {
-        let mut candidates = self.peers.values().filter(|peer| peer.is_candidate());
-        candidates.any(|peer| !peer.table.contains_key(&id))
+        let mut heard = self.peers.values().filter(|peer| peer.heard);
+        heard.any(|peer| !peer.joined || (peer.entitled && !peer.table.contains_key(&id)))
     }
 
     /// How many candidates come before this node.

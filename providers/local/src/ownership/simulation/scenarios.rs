@@ -145,6 +145,28 @@ fn two_that_are_called_lost_do_not_take_from_each_other_for_ever() {
     world.assert_one_owner_each();
 }
 
+/// It was taken from before, while it was paused, and has been heard since.
+#[test]
+fn who_dies_after_a_pause_loses_what_it_took_back() {
+    let mut world = World::new(8, 2, 8, Mode::Sticky);
+    world.set_api(true);
+    world.run(5_000);
+    let group = world.groups[0].0;
+    let first = world.owners(group)[0];
+    let other = 1 - first;
+    world.pause(first, true);
+    world.run(2_000);
+    assert_eq!(world.owners(group), [other]);
+    world.wake(first);
+    world.run(2_000);
+    world.pause(other, false);
+    world.run(450);
+    world.wake(other);
+    world.power_off(first);
+    world.run(12_000);
+    assert_eq!(world.owners(group), [other]);
+}
+
 #[test]
 fn a_rollout_of_all_agents_moves_nothing() {
     for seed in 1..=20 {
@@ -201,6 +223,16 @@ fn of_a_new_group_one_node_alone_claims_and_soon() {
             world.run(2);
         }
         world.run(100);
+        world.assert_one_owner_each();
+        assert_eq!(world.watch.owns, 32, "of {nodes} nodes");
+    }
+}
+
+#[test]
+fn nodes_that_start_together_do_not_claim_the_same() {
+    for nodes in [2, 3, 10] {
+        let mut world = World::new(13, nodes, 32, Mode::Sticky);
+        world.run(3_000);
         world.assert_one_owner_each();
         assert_eq!(world.watch.owns, 32, "of {nodes} nodes");
     }
