@@ -35,7 +35,8 @@ pub mod reason;
 pub use definition::{all, to_yaml};
 pub use load_balancer::{AnnouncedBy, LoadBalancer, LoadBalancerSpec, LoadBalancerStatus, ServiceReference};
 pub use pool::{
-    AddressPool, AddressPoolSpec, AddressPoolStatus, Allocation, Announcement, PoolUsage, PreferredNode, RestingAddress,
+    AddressPool, AddressPoolSpec, AddressPoolStatus, Allocation, Announcement, PoolUsage, PreferredNode,
+    QuarantinedAddress, RestingAddress,
 };
 pub use provider::{
     AwsProvider, CordonedNodes, Heartbeat, LoadBalancerProvider, LoadBalancerProviderSpec, LoadBalancerProviderStatus,

@@ -72,6 +72,12 @@ pub struct AnnouncedBy {
     /// How often the address has changed its node. Of two nodes that answer, the one with the higher epoch is right.
     #[schemars(range(min = 0))]
     pub epoch: i64,
+
+    /// The MAC address of a machine outside of the cluster that has the address. While there is one, the node keeps the address and does
+    /// not answer for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub stranger: Option<String>,
 }
 
 /// What a load balancer came to.

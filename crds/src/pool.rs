@@ -206,6 +206,11 @@ pub struct AddressPoolStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["address".into()]))]
     pub resting: Vec<RestingAddress>,
 
+    /// Addresses that machines outside of the cluster have. They are given to nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["address".into()]))]
+    pub quarantined: Vec<QuarantinedAddress>,
+
     /// `Accepted` and `Ready`, each with the reason.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -240,4 +245,22 @@ pub struct RestingAddress {
     /// The Service that had it, which can have it back before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceReference>,
+}
+
+/// An address that a machine outside of the cluster has.
+#[derive(Serialize, Deserialize, JsonSchema, Debug, Clone, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct QuarantinedAddress {
+    /// The address.
+    pub address: String,
+
+    /// The MAC address of the machine.
+    pub mac: String,
+
+    /// The node that has heard it.
+    pub node: String,
+
+    /// When the address can be given out again. Without it a node still asks for the address, and says when it is free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
 }

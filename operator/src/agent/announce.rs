@@ -34,7 +34,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use self::claims::Claim;
+use self::claims::{Claim, Stranger};
 use self::flags::AnnounceFlags;
 use self::key::{KeyWatch, Keys};
 use self::links::{Around, LocalPort};
@@ -427,7 +427,12 @@ impl Announcing {
             } => {
                 let reason = reason_to_own(why);
                 tracing::info!(%address, epoch, reason, ?silence, "answering for the address");
-                self.owned.insert(address, Claim { epoch, reason });
+                let claim = Claim {
+                    epoch,
+                    reason,
+                    stranger: Stranger::Unknown,
+                };
+                self.owned.insert(address, claim);
                 self.resuming.remove(&address);
                 self.remember_soon();
             }
@@ -459,8 +464,21 @@ impl Announcing {
             Report::Conflict {
                 address, mac, is_peer, ..
             } if is_peer => tracing::info!(%address, mac, "another node announces the address too"),
-            Report::Conflict { address, mac, .. } => {
-                tracing::error!(%address, mac, "a machine outside of the cluster has the address");
+            Report::Conflict {
+                address,
+                mac,
+                is_silent,
+                ..
+            } => {
+                tracing::error!(%address, mac, is_silent, "a machine outside of the cluster has the address");
+                if let Some(claim) = self.owned.get_mut(&address).filter(|_| is_silent) {
+                    claim.stranger = Stranger::Present(mac);
+                }
+            }
+            Report::Free { address } => {
+                if let Some(claim) = self.owned.get_mut(&address) {
+                    claim.stranger = Stranger::Absent;
+                }
             }
         }
         self.metrics.owned(self.owned.len());

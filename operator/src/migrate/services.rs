@@ -94,7 +94,7 @@ pub(super) fn check(metallb: &Metallb, provider: &LoadBalancerProvider, pools: &
             notes.push(Note::lost(&format!("AddressPool {name}"), "", fault.message.clone()).with_pool(&name));
         }
     }
-    decider.restore();
+    decider.restore(SystemTime::now());
     let ranges = ranges(pools);
     let mut tally = Tally::default();
     for key in decider.world.keys() {

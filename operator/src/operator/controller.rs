@@ -9,6 +9,7 @@
 //! looked at when, [`reports`] what pools and providers came to.
 
 pub mod conditions;
+pub mod conflicts;
 pub mod decide;
 pub mod figures;
 pub mod local;

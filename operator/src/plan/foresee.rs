@@ -156,7 +156,7 @@ pub(super) fn begin(decider: &mut Decider, cluster: Cluster) {
     world.absorb(Told::LoadBalancer(Change::All(shared(cluster.load_balancers))));
     world.absorb(Told::Service(Change::All(shared(cluster.services))));
     decider.set_pools();
-    decider.restore();
+    decider.restore(SystemTime::now());
 }
 
 fn shared<K>(objects: Vec<K>) -> Vec<Arc<K>> {

@@ -21,12 +21,12 @@ const FINALIZER: &str = "service.kubernetes.io/load-balancer-cleanup";
 const RESTORED_WITHIN: Duration = Duration::from_secs(2);
 const MANY: usize = 1000;
 
-struct Cluster {
-    server: ApiServer,
+pub(crate) struct Cluster {
+    pub(crate) server: ApiServer,
 }
 
 impl Cluster {
-    fn new(world: &World) -> Self {
+    pub(crate) fn new(world: &World) -> Self {
         let server = world.store.serve(API_PORT).unwrap();
         let client = server.client();
         for definition in fairlead_crds::all() {
@@ -51,14 +51,14 @@ impl Cluster {
         }));
     }
 
-    fn pool(&self, name: &str, addresses: &[&str]) {
+    pub(crate) fn pool(&self, name: &str, addresses: &[&str]) {
         self.apply(&json!({
             "apiVersion": "fairlead.io/v1alpha1", "kind": "AddressPool", "metadata": {"name": name},
             "spec": {"addresses": addresses, "reuseDelaySeconds": 0},
         }));
     }
 
-    fn service(name: &str, spec: &Value) -> Value {
+    pub(crate) fn service(name: &str, spec: &Value) -> Value {
         let mut service = json!({
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "default"},
             "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]},
@@ -76,25 +76,25 @@ impl Cluster {
         })
     }
 
-    fn load_balancer(&self, name: &str) -> Option<LoadBalancer> {
+    pub(crate) fn load_balancer(&self, name: &str) -> Option<LoadBalancer> {
         self.server.client().run(async |client| {
             let load_balancers: Api<LoadBalancer> = Api::namespaced(client, "default");
             load_balancers.get_opt(name).await.unwrap()
         })
     }
 
-    fn addresses(&self, name: &str) -> Vec<String> {
+    pub(crate) fn addresses(&self, name: &str) -> Vec<String> {
         addresses(&self.read(name).unwrap())
     }
 
-    fn wait_for_addresses(&self, name: &str, expected: &[&str]) {
+    pub(crate) fn wait_for_addresses(&self, name: &str, expected: &[&str]) {
         wait_until(&format!("{name} to have {expected:?}"), || {
             self.addresses(name) == expected
         });
     }
 
     /// The status of a pool or provider.
-    fn status(&self, kind: &str, name: &str) -> Value {
+    pub(crate) fn status(&self, kind: &str, name: &str) -> Value {
         let probe = json!({"apiVersion": "fairlead.io/v1alpha1", "kind": kind, "metadata": {"name": name}});
         self.server.client().run(async |client| {
             let found = fairlead_e2e::control_plane::api(client, &probe)
@@ -106,7 +106,7 @@ impl Cluster {
     }
 
     /// Reason and message of a condition.
-    fn condition(&self, name: &str, type_: &str) -> Option<(String, String)> {
+    pub(crate) fn condition(&self, name: &str, type_: &str) -> Option<(String, String)> {
         let status = self.load_balancer(name)?.status?;
         let condition = status
             .conditions
@@ -115,14 +115,14 @@ impl Cluster {
         Some((condition.reason, condition.message))
     }
 
-    fn wait_for_complaint(&self, name: &str, reason: &str, message: &str) {
+    pub(crate) fn wait_for_complaint(&self, name: &str, reason: &str, message: &str) {
         wait_until(&format!("{name} to hear of {reason}"), || {
             self.condition(name, "Accepted")
                 .is_some_and(|(is, says)| is == reason && says.contains(message))
         });
     }
 
-    fn events(&self, name: &str) -> Vec<String> {
+    pub(crate) fn events(&self, name: &str) -> Vec<String> {
         let events = self.server.client().run(async |client| {
             let events: Api<Event> = Api::namespaced(client, "default");
             events.list(&kube::api::ListParams::default()).await.unwrap()

@@ -10,6 +10,8 @@
 //! - A selector that selects no namespace is a restriction, and takes no Service.
 //! - Services with one sharing key share an address whatever their traffic policy and their pods.
 //! - A released address rests before somebody else gets it. Its last Service gets it back at once, and so does one that asks for it.
+//! - An address that a machine outside of the cluster has is given to nobody. A Service that asked for it by name, or came with
+//!   it from another controller, keeps it, and is told.
 //! - What cannot be had changes nothing that works: the Service keeps what it may keep, and is told why it gets nothing else.
 //! - Of Services that can no longer be together, the one that came first stays.
 //! - Each change says which Services it concerns, and deciding again where nothing has changed concerns nobody.
@@ -17,6 +19,7 @@
 mod allocator;
 mod intervals;
 mod pool;
+mod quarantine;
 mod range;
 mod request;
 mod rest;
@@ -24,6 +27,7 @@ mod selector;
 
 pub use allocator::{Allocator, Usage};
 pub use pool::{Pool, PoolFault, Takes};
+pub use quarantine::Quarantine;
 pub use range::{AddressRange, RangeError, is_buggy};
 pub use request::{Decision, Refusal, Request};
 pub use rest::Rest;

@@ -82,6 +82,13 @@ pub enum Report {
         mac: String,
         /// Whether that is a node of the cluster.
         is_peer: bool,
+        /// Whether this node has the address, and leaves it to the other one: it was there first.
+        is_silent: bool,
+    },
+    /// Nobody else has an address of this node's, as far as was asked.
+    Free {
+        /// The address.
+        address: IpAddr,
     },
 }
 

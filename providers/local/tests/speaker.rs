@@ -93,6 +93,7 @@ fn plan(lab: &Lab) -> Plan {
         scope: Scope::default(),
         answers_echo: true,
         is_probed: true,
+        is_contested: false,
         mode: Mode::Sticky,
         eligibility: Eligibility::Eligible { weight: 0 },
     };
@@ -239,5 +240,74 @@ fn an_address_that_another_machine_has_is_left_to_it() {
             let counters = voice.speaker().counters();
             assert_eq!(counters.get(LAN).map_or(0, |lan| lan.arp_replies), 0);
         }
+    });
+}
+
+/// The owner of an address that another machine has is silent, and so is who comes after it, until the other machine is gone.
+#[test]
+fn an_heir_asks_first_for_an_address_that_its_last_owner_left_to_another_machine() {
+    in_namespace(test_name!(), || {
+        let lab = Lab::new().unwrap();
+        let vip = IpAddr::from(VIP.v4);
+        let stranger = lab.add_client("stranger").unwrap();
+        stranger.set_mac(LAN, [2, 0, 0, 0, 9, 9]).unwrap();
+        stranger.add_address(LAN, IpNet::from(vip)).unwrap();
+        let mut plan = plan(&lab);
+        plan.posts.retain(|address, _| *address == vip);
+        let mut voices: Vec<_> = lab.nodes().iter().map(|node| Voice::on(node, plan.clone())).collect();
+        let leaves_it = |voice: &Voice<'_>| {
+            let is_it = |report: &Report| matches!(report, Report::Conflict { address, is_silent: true, .. } if *address == vip);
+            voice.owned.contains_key(&vip) && voice.others.iter().any(is_it)
+        };
+        let wait_for_silent = |voices: &mut [Voice<'_>], last: Option<usize>| {
+            wait_for(PATIENT, "an owner that leaves it to the other machine", || {
+                voices.iter_mut().for_each(Voice::hear);
+                (0..voices.len()).find(|index| Some(*index) != last && leaves_it(&voices[*index]))
+            })
+            .unwrap()
+        };
+        let owner = wait_for_silent(&mut voices, None);
+        // As the agents learn from what the owner tells the API server.
+        plan.posts.get_mut(&vip).unwrap().is_contested = true;
+        for voice in &voices {
+            voice.speaker().set_plan(plan.clone());
+        }
+        let hears_all = |voice: &Voice<'_>| {
+            let heard = voice.others.iter();
+            heard.filter(|report| matches!(report, Report::PeerHeard(_))).count() >= 2
+        };
+        wait_until(PATIENT, "the nodes to hear each other", || {
+            voices.iter_mut().for_each(Voice::hear);
+            voices.iter().all(hears_all)
+        })
+        .unwrap();
+        voices[owner].speaker = None;
+        voices[owner].owned.clear();
+        let heir = wait_for_silent(&mut voices, Some(owner));
+        assert_eq!(voices[heir].owned[&vip].2, OwnReason::OwnerDead);
+        let announced = |voice: &Voice<'_>| voice.speaker().counters().get(LAN).map_or(0, |lan| lan.announcements);
+        assert_eq!(
+            announced(&voices[heir]),
+            0,
+            "the heir of a silent owner announces nothing"
+        );
+
+        // The stranger goes, and the node that comes after the heir finds the address free.
+        stranger.delete_address(LAN, IpNet::from(vip)).unwrap();
+        voices[owner] = Voice::on(lab.nodes().get(owner).unwrap(), plan);
+        wait_until(PATIENT, "the nodes to hear each other again", || {
+            voices.iter_mut().for_each(Voice::hear);
+            hears_all(&voices[owner])
+        })
+        .unwrap();
+        voices[heir].speaker = None;
+        voices[heir].owned.clear();
+        let last = wait_for_owner(&lab, &mut voices, vip);
+        wait_until(PATIENT, "it to be told that the address is free", || {
+            voices.iter_mut().for_each(Voice::hear);
+            let mut others = voices[last].others.iter();
+            others.any(|report| matches!(report, Report::Free { address } if *address == vip))
+        })
+        .unwrap();
     });
 }

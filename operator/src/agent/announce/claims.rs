@@ -19,12 +19,25 @@ use crate::source::Surroundings;
 const WRITE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Since which change of hands an address is this node's, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// How often it has changed hands.
     pub epoch: u64,
     /// Why it is this node.
     pub reason: &'static str,
+    /// Whether somebody else has it.
+    pub stranger: Stranger,
+}
+
+/// What is known of a machine outside of the cluster that has an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stranger {
+    /// Nothing: what the last owner has written stays.
+    Unknown,
+    /// There is none.
+    Absent,
+    /// Its MAC address.
+    Present(String),
 }
 
 /// The changes of statuses that are due, by load balancer: JSON merge patches.
@@ -57,11 +70,19 @@ fn claim(load_balancer: &LoadBalancer, node: &str, owned: &BTreeMap<IpAddr, Clai
         if known.is_some_and(|known| known.epoch > epoch) {
             continue;
         }
-        if known.is_none_or(|known| known.epoch != epoch || known.node != node) {
-            claimed.insert(
-                text.clone(),
-                json!({ "node": node, "reason": claim.reason, "epoch": epoch }),
-            );
+        let written = known.and_then(|known| known.stranger.as_deref());
+        let stranger = match &claim.stranger {
+            Stranger::Unknown => written,
+            Stranger::Absent => None,
+            Stranger::Present(mac) => Some(mac.as_str()),
+        };
+        if stranger != written || known.is_none_or(|known| known.epoch != epoch || known.node != node) {
+            let mut entry = json!({ "node": node, "reason": claim.reason, "epoch": epoch });
+            // What is not named in the patch stays.
+            if stranger != written {
+                entry["stranger"] = json!(stranger);
+            }
+            claimed.insert(text.clone(), entry);
         }
         if index == 0 && (status.node.as_deref() != Some(node) || !claimed.is_empty()) {
             change["node"] = json!(node);

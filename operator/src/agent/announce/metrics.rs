@@ -127,7 +127,7 @@ impl AnnounceMetrics {
                 }
             }
             Report::Yields { why, .. } => changed("given_up", reason_to_yield(*why)),
-            Report::PeerSilent(_) | Report::PeerHeard(_) | Report::Links(_) => {}
+            Report::PeerSilent(_) | Report::PeerHeard(_) | Report::Links(_) | Report::Free { .. } => {}
             Report::Paused(_) => {
                 self.pauses.inc();
             }

@@ -78,6 +78,7 @@ pub fn plan(surroundings: &Surroundings, here: Here<'_>, backing: impl Fn(&Servi
             scope: scope(&announcement),
             answers_echo: provider.echo && known.iter().any(|backing| backing.has_endpoint),
             is_probed: provider.duplicate_address_detection,
+            is_contested: false,
             mode: match provider.ownership {
                 Ownership::Sticky => Mode::Sticky,
                 Ownership::Revertive => Mode::Revertive,
@@ -85,6 +86,10 @@ pub fn plan(surroundings: &Surroundings, here: Here<'_>, backing: impl Fn(&Servi
             eligibility: eligibility(surroundings, here, provider, &announcement, &known),
         };
         for address in addresses_of(load_balancer) {
+            let post = Post {
+                is_contested: is_contested(load_balancer, address),
+                ..post.clone()
+            };
             posts
                 .entry(address)
                 .and_modify(|shared| share(shared, &post))
@@ -138,6 +143,13 @@ fn services(load_balancer: &LoadBalancer) -> impl Iterator<Item = ServiceName> {
 fn addresses_of(load_balancer: &LoadBalancer) -> impl Iterator<Item = IpAddr> {
     let status = load_balancer.status.iter();
     status.flat_map(|status| status.addresses.iter().filter_map(|text| text.parse().ok()))
+}
+
+/// Whether its last owner has left the address to a machine outside of the cluster.
+fn is_contested(load_balancer: &LoadBalancer, address: IpAddr) -> bool {
+    let status = load_balancer.status.iter();
+    let mut announcements = status.flat_map(|status| &status.announcements);
+    announcements.any(|(text, by)| by.stranger.is_some() && text.parse() == Ok(address))
 }
 
 /// How the pool's addresses are announced. Those of a pool that is gone are announced everywhere.
@@ -236,6 +248,7 @@ fn eligibility(
 /// Two load balancers have the address: a node may have it that may have it for one of them.
 fn share(shared: &mut Post, other: &Post) {
     shared.answers_echo |= other.answers_echo;
+    shared.is_contested |= other.is_contested;
     let rank = |eligibility: &Eligibility| match eligibility {
         Eligibility::Eligible { weight } => (2, *weight),
         Eligibility::Leaving => (1, 0),

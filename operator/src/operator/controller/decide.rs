@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use fairlead_crds::reason;
 use fairlead_model::ServiceName;
 
 use super::local::{Case, Local, Verdict};
@@ -29,7 +30,8 @@ impl Decider {
     }
 
     /// Services keep the addresses that they have, whatever the order in which they are looked at. Gives how many there are.
-    pub fn restore(&mut self) -> usize {
+    pub fn restore(&mut self, now: SystemTime) -> usize {
+        self.local.restore_quarantines(&self.world, now);
         let mut services: Vec<_> = self
             .world
             .services
@@ -53,6 +55,7 @@ impl Decider {
                     provider: &provider,
                     wish: &wish,
                     held: &held,
+                    is_adopted: self.is_adopted(&key),
                 };
                 self.local.restore(&self.world, &case);
                 count += 1;
@@ -74,6 +77,17 @@ impl Decider {
             .and_then(|load_balancer| load_balancer.status.as_ref());
         let addresses = status.into_iter().flat_map(|status| &status.addresses);
         addresses.filter_map(|text| text.parse().ok()).collect()
+    }
+
+    /// Whether the addresses of a key are of somebody else, such as another controller: no record has them, or it says that they were
+    /// kept as such.
+    fn is_adopted(&self, key: &ServiceName) -> bool {
+        let record = self.world.load_balancers.get(key);
+        let Some(status) = record.and_then(|record| record.status.as_ref()) else {
+            return true;
+        };
+        let mut conditions = status.conditions.iter();
+        status.addresses.is_empty() || conditions.any(|condition| condition.reason == reason::ADDRESS_CONFLICT)
     }
 
     /// What there is for a key.
@@ -98,6 +112,15 @@ impl Decider {
 
     /// What shall be for a key, and the keys to look at again because of it.
     pub fn decide(&mut self, key: &ServiceName, now: SystemTime) -> (Wanted, BTreeSet<ServiceName>) {
+        let load_balancer = self.world.load_balancers.get(key).map(AsRef::as_ref);
+        let heard = self.local.hear(key, load_balancer, now);
+        let (wanted, mut again) = self.judge(key, now);
+        again.extend(heard);
+        again.remove(key);
+        (wanted, again)
+    }
+
+    fn judge(&mut self, key: &ServiceName, now: SystemTime) -> (Wanted, BTreeSet<ServiceName>) {
         let provider = match self.scope_of(key) {
             Scope::Of(provider) => provider,
             Scope::Foreign => match self.unattended(key) {
@@ -141,6 +164,7 @@ impl Decider {
                     provider: &provider,
                     wish: &wish,
                     held: &held,
+                    is_adopted: self.is_adopted(key),
                 };
                 self.local.decide(&self.world, &case, now)
             }

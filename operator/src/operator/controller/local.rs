@@ -3,18 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use fairlead_crds::AddressPool;
-use fairlead_local::allocation::{Allocator, Pool, Request, Rest, Selector, Takes};
+use fairlead_crds::{AddressPool, LoadBalancer, reason};
+use fairlead_local::allocation::{Allocator, Pool, Quarantine, Request, Rest, Selector, Takes};
 use fairlead_model::ServiceName;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt;
 
+use super::conflicts::{Conflicts, Word};
 use super::plan::Complaint;
 use super::wish::{FamilyPolicy, Wish};
 use super::world::World;
+
+/// How long an address that a machine outside of the cluster has had is given to nobody, once no node asks for it any more. Long, since
+/// the next one that gets it may find the machine still there, and has to move too.
+const SET_ASIDE: Duration = Duration::from_hours(1);
 
 /// The addresses of Services of local providers.
 #[derive(Debug, Default)]
@@ -24,6 +29,10 @@ pub struct Local {
     known: Vec<Arc<AddressPool>>,
     /// What is wrong with pools.
     faults: BTreeMap<String, Complaint>,
+    /// What agents tell of machines outside of the cluster.
+    conflicts: Conflicts,
+    /// What Services are to hear of that.
+    news: Vec<(ServiceName, Complaint)>,
 }
 
 /// What a Service gets.
@@ -52,6 +61,8 @@ pub struct Case<'a> {
     pub wish: &'a Wish,
     /// The addresses that it has, as far as can be seen.
     pub held: &'a [IpAddr],
+    /// Whether it came with them.
+    pub is_adopted: bool,
 }
 
 impl Local {
@@ -129,6 +140,75 @@ impl Local {
         }
     }
 
+    /// Goes on with quarantines that were begun before this process.
+    pub fn restore_quarantines(&mut self, world: &World, now: SystemTime) {
+        let statuses = world.pools.iter().filter_map(|(_, pool)| pool.status.as_ref());
+        for known in statuses.flat_map(|status| &status.quarantined) {
+            if let Ok(address) = known.address.parse() {
+                let quarantine = Quarantine {
+                    mac: known.mac.clone(),
+                    node: known.node.clone(),
+                    // Whoever still tells of it takes this back.
+                    until: Some(known.until.as_ref().map_or(now + SET_ASIDE, |until| until.0.into())),
+                };
+                self.allocator.quarantine(address, quarantine);
+            }
+        }
+        for (key, load_balancer) in world.load_balancers.iter() {
+            self.hear(key, Some(load_balancer), now);
+        }
+    }
+
+    /// Hears what the agents tell of the addresses of a load balancer. Gives the Services to look at again.
+    pub fn hear(
+        &mut self,
+        key: &ServiceName,
+        load_balancer: Option<&LoadBalancer>,
+        now: SystemTime,
+    ) -> BTreeSet<ServiceName> {
+        let mut again = BTreeSet::new();
+        for (address, word) in self.conflicts.read(key, load_balancer) {
+            match word {
+                Word::Taken(stranger) => {
+                    let is_news = self.allocator.quarantine_of(address).is_none();
+                    let quarantine = Quarantine {
+                        mac: stranger.mac,
+                        node: stranger.node,
+                        until: None,
+                    };
+                    let message = quarantine.sentence(address);
+                    let users = self.allocator.quarantine(address, quarantine);
+                    if is_news {
+                        tracing::warn!("{message}");
+                        let complaint = Complaint {
+                            reason: reason::ADDRESS_CONFLICT,
+                            message,
+                        };
+                        self.news
+                            .extend(users.iter().map(|user| (user.clone(), complaint.clone())));
+                    }
+                    again.extend(users);
+                }
+                Word::Free => again.extend(self.allocator.unquarantine(address)),
+                Word::Nothing => {
+                    if let Some(quarantine) = self.allocator.quarantine_of(address) {
+                        let quarantine = Quarantine {
+                            until: Some(now + SET_ASIDE),
+                            ..quarantine.clone()
+                        };
+                        again.extend(self.allocator.quarantine(address, quarantine));
+                    }
+                }
+            }
+        }
+        again
+    }
+
+    /// What Services are to hear of machines that have their addresses.
+    pub fn take_news(&mut self) -> Vec<(ServiceName, Complaint)> {
+        std::mem::take(&mut self.news)
+    }
+
     /// The Service has these addresses, as long as nothing has been decided.
     pub fn restore(&mut self, world: &World, case: &Case<'_>) {
         self.allocator.restore(&request(world, case));
@@ -182,6 +262,7 @@ fn request(world: &World, case: &Case<'_>) -> Request {
         sharing_key: wish.sharing_key.as_deref().map(Into::into),
         ports: wish.ports.iter().copied().collect(),
         held: case.held.to_vec(),
+        is_adopted: case.is_adopted,
     }
 }
 

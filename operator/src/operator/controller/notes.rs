@@ -77,7 +77,12 @@ pub fn assigned(old: &LoadBalancer, new: &LoadBalancer) -> Vec<Note> {
         status.map(|status| status.announcements.clone()).unwrap_or_default()
     };
     let before = by(old);
-    let is_new = |(address, now): &(String, AnnouncedBy)| before.get(address).is_none_or(|old| old.node != now.node);
+    // Who leaves the address to another machine does not answer.
+    let answers = |by: &AnnouncedBy| by.stranger.is_none();
+    let is_new = |(address, now): &(String, AnnouncedBy)| {
+        let old = before.get(address).filter(|old| answers(old));
+        answers(now) && old.is_none_or(|old| old.node != now.node)
+    };
     let told = by(new).into_iter().filter(is_new).map(|(address, by)| Note {
         is_warning: false,
         reason: "nodeAssigned",

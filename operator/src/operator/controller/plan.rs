@@ -249,12 +249,21 @@ fn report(
             reason: reason::PENDING,
             message: "no address yet".to_owned(),
         },
-        (_, addresses) => {
-            let list: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-            Finding {
-                is_true: true,
-                reason: reason::READY,
-                message: format!("reached at {}", list.join(", ")),
+        (complaint, addresses) => {
+            let announcements = status.map(|status| &status.announcements);
+            let is_reached = |text: &String| {
+                let by = announcements.and_then(|all| all.get(text));
+                by.is_none_or(|by| by.stranger.is_none())
+            };
+            let all = addresses.iter().map(ToString::to_string);
+            let reached: Vec<_> = all.filter(is_reached).collect();
+            match complaint.filter(|_| reached.is_empty()) {
+                Some(complaint) => refused(complaint),
+                None => Finding {
+                    is_true: true,
+                    reason: reason::READY,
+                    message: format!("reached at {}", reached.join(", ")),
+                },
             }
         }
     };

@@ -1,16 +1,16 @@
 //! What pools and providers came to: their status, written when it has changed.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use fairlead_crds::{
-    AddressPool, AddressPoolStatus, LoadBalancerProvider, LoadBalancerProviderStatus, PoolUsage, RestingAddress,
-    ServiceReference, reason,
+    AddressPool, AddressPoolStatus, LoadBalancerProvider, LoadBalancerProviderStatus, PoolUsage, QuarantinedAddress,
+    RestingAddress, ServiceReference, reason,
 };
 use fairlead_local::allocation::Usage;
 use fairlead_model::Family;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{Timestamp, Unit};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
@@ -63,12 +63,7 @@ fn pool_status(pool: &AddressPool, local: &Local, now: &Time) -> AddressPoolStat
         .resting(&name)
         .map(|(address, rest)| RestingAddress {
             address: address.to_string(),
-            until: Time(
-                Timestamp::try_from(rest.until)
-                    .unwrap_or_default()
-                    .round(k8s_openapi::jiff::Unit::Second)
-                    .unwrap_or_default(),
-            ),
+            until: second(rest.until),
             service: rest.of.as_ref().map(|service| ServiceReference {
                 namespace: service.namespace.to_string(),
                 name: service.name.to_string(),
@@ -76,13 +71,29 @@ fn pool_status(pool: &AddressPool, local: &Local, now: &Time) -> AddressPoolStat
         })
         .collect();
     resting.sort_by(|one, other| one.address.cmp(&other.address));
+    let quarantined = local.allocator().quarantined(&name);
+    let mut quarantined: Vec<_> = quarantined
+        .map(|(address, quarantine)| QuarantinedAddress {
+            address: address.to_string(),
+            mac: quarantine.mac.clone(),
+            node: quarantine.node.clone(),
+            until: quarantine.until.map(second),
+        })
+        .collect();
+    quarantined.sort_by(|one, other| one.address.cmp(&other.address));
     AddressPoolStatus {
         ipv4: usage(Family::V4),
         ipv6: usage(Family::V6),
         resting,
+        quarantined,
         conditions: conditions_of(old, pool.metadata.generation, complaint, is_used, now),
         observed_generation: pool.metadata.generation,
     }
+}
+
+fn second(time: SystemTime) -> Time {
+    let time = Timestamp::try_from(time).unwrap_or_default();
+    Time(time.round(Unit::Second).unwrap_or_default())
 }
 
 fn usage(usage: Usage) -> PoolUsage {
@@ -177,6 +188,7 @@ pub async fn write(client: Client, reports: Vec<Report>) {
                 let api: Api<AddressPool> = Api::all(client.clone());
                 let patch = Patch::Merge(json!({"status": {
                     "ipv4": status.ipv4, "ipv6": status.ipv6, "resting": status.resting,
+                    "quarantined": status.quarantined,
                     "conditions": status.conditions, "observedGeneration": status.observed_generation,
                 }}));
                 let written = timeout(WRITE_WITHIN, api.patch_status(&name, &parameters, &patch)).await;
@@ -200,7 +212,6 @@ pub async fn write(client: Client, reports: Vec<Report>) {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::SystemTime;
 
     use fairlead_model::ServiceName;
     use serde::de::DeserializeOwned;
@@ -238,7 +249,7 @@ mod tests {
             decider.world.absorb(told);
         }
         decider.set_pools();
-        decider.restore();
+        decider.restore(SystemTime::now());
         decider
     }
 

@@ -162,7 +162,7 @@ impl Controller {
         let now = SystemTime::now();
         self.decider.set_pools();
         if !self.is_restored {
-            let count = self.decider.restore();
+            let count = self.decider.restore(now);
             tracing::info!(services = count, "the addresses that Services have are known");
             self.is_restored = true;
         }
@@ -212,6 +212,9 @@ impl Controller {
     fn look_at(&mut self, key: ServiceName, now: SystemTime) {
         let (wanted, again) = self.decider.decide(&key, now);
         self.tell_off(&key, &wanted);
+        for (key, complaint) in self.decider.local.take_news() {
+            self.warn(&key, complaint.reason, complaint.message);
+        }
         for key in again {
             self.queue.touch(key);
         }
@@ -253,15 +256,24 @@ impl Controller {
             return;
         };
         let is_said = self.decider.world.load_balancers.get(key).is_some() || self.told_off.get(key) == Some(complaint);
-        let (false, Some(service)) = (is_said, self.decider.world.services.get(key).cloned()) else {
+        if is_said || self.decider.world.services.get(key).is_none() {
             return;
-        };
+        }
         self.told_off.insert(key.clone(), complaint.clone());
         tracing::warn!(service = %key, reason = complaint.reason, "{}", complaint.message);
+        let message = format!("{}: {}", complaint.reason, complaint.message);
+        self.warn(key, "SyncLoadBalancerFailed", message);
+    }
+
+    /// Tells a Service what is wrong, by an event.
+    fn warn(&self, key: &ServiceName, reason: &'static str, message: String) {
+        let Some(service) = self.decider.world.services.get(key).cloned() else {
+            return;
+        };
         let note = Note {
             is_warning: true,
-            reason: "SyncLoadBalancerFailed",
-            message: format!("{}: {}", complaint.reason, complaint.message),
+            reason,
+            message,
         };
         let recorder = self.recorder.clone();
         tokio::spawn(async move { notes::publish(&recorder, &service, &[note]).await });

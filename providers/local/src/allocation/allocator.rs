@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use fairlead_model::{Family, Protocol, ServiceName};
 
 use super::pool::{self, Pool, PoolFault};
+use super::quarantine::{Quarantine, Quarantined};
 use super::range::Taken;
 use super::request::{Decision, Request};
 use super::rest::{Rest, Resting};
@@ -28,8 +29,8 @@ pub struct Allocator {
     /// Where Services with a key are already.
     shared: Shared,
     resting: Resting,
-    /// Addresses that another machine on the network answers for.
-    quarantined: BTreeSet<IpAddr>,
+    /// Addresses that machines outside of the cluster have.
+    quarantined: Quarantined,
     taken: Taken,
     /// Services that did not get what they asked for.
     waiting: BTreeMap<ServiceName, Waiting>,
@@ -41,6 +42,8 @@ pub struct Allocator {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Assignment {
     addresses: Vec<IpAddr>,
+    /// Those of them that the Service came with.
+    adopted: Vec<IpAddr>,
     pool: Arc<str>,
     /// The pool's, in case that it is gone when the addresses become free.
     reuse_delay: Duration,
@@ -118,6 +121,8 @@ impl Allocator {
                 Some(refusal),
             ),
         };
+        let mut kept = found.iter().flat_map(|(_, addresses)| addresses);
+        let refusal = refusal.or_else(|| kept.find_map(|address| self.conflict(request, *address)));
         let is_whole = found
             .as_ref()
             .is_some_and(|(_, addresses)| addresses.len() == request.families.len() || !request.addresses.is_empty());
@@ -207,17 +212,24 @@ impl Allocator {
         again
     }
 
-    /// Another machine answers for the address: nobody gets it any more. Gives those that had it.
-    pub fn quarantine(&mut self, address: IpAddr) -> BTreeSet<ServiceName> {
-        self.quarantined.insert(address);
+    /// A machine outside of the cluster has the address: nobody gets it any more. Gives those that have it, if this is news.
+    pub fn quarantine(&mut self, address: IpAddr, quarantine: Quarantine) -> BTreeSet<ServiceName> {
+        let said = |quarantine: &Quarantine| (quarantine.mac.clone(), quarantine.node.clone());
+        let now = said(&quarantine);
+        let before = self.quarantined.insert(address, quarantine);
         self.taken.insert(address);
+        if before.as_ref().map(said) == Some(now) {
+            return BTreeSet::new();
+        }
         let users = self.users.get(&address).into_iter();
         users.flat_map(Users::names).cloned().collect()
     }
 
     /// The other machine is gone. Gives those that may now get what they wait for.
     pub fn unquarantine(&mut self, address: IpAddr) -> BTreeSet<ServiceName> {
-        self.quarantined.remove(&address);
+        if self.quarantined.remove(address).is_none() {
+            return BTreeSet::new();
+        }
         self.free_if_unused(address);
         self.waiting.keys().cloned().collect()
     }
@@ -230,9 +242,10 @@ impl Allocator {
         }
     }
 
-    /// Ends the rests that are over. Gives those that may now get what they wait for.
+    /// Ends the rests and quarantines that are over. Gives those that may now get what they wait for.
     pub fn expire(&mut self, now: SystemTime) -> BTreeSet<ServiceName> {
-        let over = self.resting.end(now);
+        let mut over = self.resting.end(now);
+        over.extend(self.quarantined.end(now));
         for address in &over {
             self.free_if_unused(*address);
         }
@@ -242,7 +255,8 @@ impl Allocator {
 
     /// When [`Self::expire`] may help somebody.
     pub fn next_deadline(&self) -> Option<SystemTime> {
-        self.resting.next_end()
+        let ends = [self.resting.next_end(), self.quarantined.next_end()];
+        ends.into_iter().flatten().min()
     }
 
     /// Addresses that rest, of a pool.
@@ -251,6 +265,18 @@ impl Allocator {
         let ranges = pool.into_iter().flat_map(|pool| &pool.ranges);
         let resting = ranges.flat_map(|range| self.resting.within(range));
         resting.filter(move |(address, _)| pool.is_some_and(|pool| pool.has(*address)))
+    }
+
+    /// Addresses of a pool that machines outside of the cluster have.
+    pub fn quarantined(&self, pool: &str) -> impl Iterator<Item = (IpAddr, &Quarantine)> {
+        let pool = self.pools.get(pool);
+        let ranges = pool.into_iter().flat_map(|pool| &pool.ranges);
+        ranges.flat_map(|range| self.quarantined.within(range))
+    }
+
+    /// The quarantine of an address.
+    pub fn quarantine_of(&self, address: IpAddr) -> Option<&Quarantine> {
+        self.quarantined.get(address)
     }
 
     /// The pools in use.
@@ -266,7 +292,10 @@ impl Allocator {
         let mut usage = Usage::default();
         for range in ranges {
             let buggy = if pool.avoid_buggy { range.buggy() } else { 0 };
-            let resting = self.resting.within(range).count() as u128;
+            let resting = self.resting.within(range);
+            let resting = resting
+                .filter(|(address, _)| !self.quarantined.contains(*address))
+                .count() as u128;
             let free = range
                 .size()
                 .saturating_sub(self.taken.count(range))
@@ -285,6 +314,11 @@ impl Allocator {
     fn assign(&mut self, request: &Request, pool: Arc<str>, addresses: Vec<IpAddr>) {
         let old = self.services.remove(&request.service);
         let arrival = old.as_ref().map(|old| old.arrival);
+        let first = request.held.iter().filter(|_| request.is_adopted);
+        let mut adopted = old
+            .as_ref()
+            .map_or_else(|| first.copied().collect(), |old| old.adopted.clone());
+        adopted.retain(|address| addresses.contains(address));
         if let Some(old) = old {
             self.forget(&request.service, &old);
         }
@@ -294,6 +328,7 @@ impl Allocator {
         });
         let assignment = Assignment {
             addresses,
+            adopted,
             reuse_delay: self.pools.get(&pool).map(|pool| pool.reuse_delay).unwrap_or_default(),
             pool,
             sharing_key: request.sharing_key.clone(),
@@ -339,7 +374,8 @@ impl Allocator {
     fn rest(&mut self, address: IpAddr, before: &Assignment, of: &ServiceName, now: SystemTime) {
         let pool = self.pools.values().find(|pool| pool.has(address));
         let delay = pool.map_or(before.reuse_delay, |pool| pool.reuse_delay);
-        if delay.is_zero() || self.users.contains_key(&address) {
+        // Nobody was reached at one that another machine has.
+        if delay.is_zero() || self.users.contains_key(&address) || self.quarantined.contains(address) {
             return;
         }
         let rest = Rest {
@@ -352,7 +388,7 @@ impl Allocator {
 
     /// Whether something stands against giving it to a Service that does not share.
     fn is_used(&self, address: IpAddr) -> bool {
-        self.users.contains_key(&address) || self.resting.contains(address) || self.quarantined.contains(&address)
+        self.users.contains_key(&address) || self.resting.contains(address) || self.quarantined.contains(address)
     }
 
     fn free_if_unused(&mut self, address: IpAddr) {

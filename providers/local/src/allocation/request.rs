@@ -32,6 +32,8 @@ pub struct Request {
     pub ports: BTreeSet<(Protocol, u16)>,
     /// The addresses that it shows now, for one that is not known yet.
     pub held: Vec<IpAddr>,
+    /// Whether it came with them: somebody else gave them to it. Then it keeps them, even if a machine outside of the cluster has one.
+    pub is_adopted: bool,
 }
 
 /// What a Service gets.

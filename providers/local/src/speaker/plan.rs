@@ -37,6 +37,9 @@ pub struct Post {
     pub answers_echo: bool,
     /// Whether it is asked on the network whether the address is free before it is announced for the first time.
     pub is_probed: bool,
+    /// Whether a machine outside of the cluster had it when last somebody asked: then who takes it over asks too.
+    #[serde(default)]
+    pub is_contested: bool,
     /// What happens when a better node comes back.
     pub mode: Mode,
     /// Whether this node may have it, as far as that does not depend on its links.

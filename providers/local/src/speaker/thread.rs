@@ -274,6 +274,9 @@ impl Speaking {
                     ProbeResult::Conflict { .. } | ProbeResult::Free | ProbeResult::NoLink => {
                         self.doubted.remove(&address);
                         self.hold(&[address].into());
+                        if result == ProbeResult::Free {
+                            (self.tell)(Report::Free { address });
+                        }
                     }
                 }
             }
@@ -283,6 +286,7 @@ impl Speaking {
                 address,
                 mac: mac.to_string(),
                 is_peer,
+                is_silent: false,
             }),
         }
     }
@@ -311,6 +315,7 @@ impl Speaking {
             address,
             mac: mac.to_string(),
             is_peer: false,
+            is_silent: true,
         });
     }
 
@@ -378,10 +383,11 @@ impl Speaking {
                     let address = address_of(group);
                     // Nobody has announced it lately, as far as is known.
                     let is_first = why == OwnReason::Vacant;
+                    let is_doubtful = |post: &Post| is_first || post.is_contested;
                     self.owned.insert(address);
                     is_changed = true;
                     match self.plan.posts.get(&address) {
-                        Some(post) if is_first && post.is_probed => self.probe(address),
+                        Some(post) if is_doubtful(post) && post.is_probed => self.probe(address),
                         _ => {
                             taken.insert(address);
                         }

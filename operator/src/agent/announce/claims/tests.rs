@@ -31,6 +31,7 @@ fn owned(claims: &[(&str, u64)]) -> BTreeMap<IpAddr, Claim> {
         let claim = Claim {
             epoch,
             reason: "OwnerDead",
+            stranger: Stranger::Unknown,
         };
         (address.parse().unwrap(), claim)
     });
@@ -95,6 +96,38 @@ fn what_is_not_owned_any_more_is_withdrawn_from_the_object_that_was_seen() {
         [json!({
             "metadata": { "resourceVersion": "42" }, "status": { "announcements": { "192.0.2.9": null } },
         })]
+    );
+}
+
+#[test]
+fn a_stranger_is_told_until_it_is_known_to_be_gone() {
+    let written = |status: &Value, stranger: &Stranger| {
+        let mut owned = owned(&[(V4, 2)]);
+        owned.get_mut(&V4.parse::<IpAddr>().unwrap()).unwrap().stranger = stranger.clone();
+        let mut writes = writes(&surroundings(status), "a", &owned);
+        let patches = writes.remove(&ServiceName::new("shop", "web")).unwrap_or_default();
+        let entries = patches
+            .into_iter()
+            .map(|patch| patch["status"]["announcements"][V4].clone());
+        entries.collect::<Vec<_>>()
+    };
+    let status = |by: Value| json!({ "addresses": [V4], "node": "a", "announcements": { V4: by } });
+    let entry = |stranger: Value| json!({ "node": "a", "reason": "OwnerDead", "epoch": 2, "stranger": stranger });
+    let here = Stranger::Present("02:00:00:00:09:09".to_owned());
+    let told = json!({ "node": "a", "reason": "Vacant", "epoch": 2, "stranger": "02:00:00:00:09:09" });
+
+    assert_eq!(written(&status(by("a", 2)), &here), [entry(json!("02:00:00:00:09:09"))]);
+    assert_eq!(written(&status(told.clone()), &here), [] as [Value; 0]);
+    assert_eq!(written(&status(told.clone()), &Stranger::Unknown), [] as [Value; 0]);
+    assert_eq!(written(&status(told.clone()), &Stranger::Absent), [entry(Value::Null)]);
+    assert_eq!(written(&status(by("a", 2)), &Stranger::Absent), [] as [Value; 0]);
+    // The heir of an address knows nothing yet: what was told stays.
+    let mut last = told;
+    last["node"] = json!("b");
+    last["epoch"] = json!(1);
+    assert_eq!(
+        written(&status(last), &Stranger::Unknown),
+        [json!({ "node": "a", "reason": "OwnerDead", "epoch": 2 })]
     );
 }
 

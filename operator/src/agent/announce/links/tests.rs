@@ -52,6 +52,7 @@ impl Case {
             scope: Scope::default(),
             answers_echo: false,
             is_probed: true,
+            is_contested: false,
             mode: Mode::Sticky,
             eligibility: Eligibility::Eligible { weight: 0 },
         };

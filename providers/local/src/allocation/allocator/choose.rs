@@ -1,6 +1,7 @@
 //! Which addresses a Service shall have.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,6 +13,9 @@ use super::super::pool::Pool;
 use super::super::request::{Refusal, Request};
 use super::Allocator;
 use super::users::Rivalry;
+
+/// So many addresses of other machines are named.
+const NAMED: usize = 3;
 
 impl Allocator {
     /// What of these addresses the Service may have, and the pool: all of them are of one.
@@ -140,9 +144,10 @@ impl Allocator {
 
     /// Whether nothing but a pool stands against the Service having this address.
     fn may_have(&self, request: &Request, address: IpAddr) -> Result<(), Refusal> {
-        if self.quarantined.contains(&address) {
-            let message = format!("another machine on the network answers for {address}");
-            return Err(Refusal::new("AddressConflict", message));
+        if self.keeps(request, address).is_none()
+            && let Some(refusal) = self.conflict(request, address)
+        {
+            return Err(refusal);
         }
         let mine = self
             .services
@@ -165,6 +170,27 @@ impl Allocator {
             return Err(Refusal::new("AddressInUse", message));
         }
         Ok(())
+    }
+
+    /// Why the Service keeps an address that it has, whoever else has it.
+    fn keeps(&self, request: &Request, address: IpAddr) -> Option<&'static str> {
+        let known = self.services.get(&request.service);
+        let has = known.map_or(&request.held, |held| &held.addresses).contains(&address);
+        let came_with = known.map_or(request.is_adopted, |held| held.adopted.contains(&address));
+        match (has, request.addresses.contains(&address)) {
+            (true, true) => Some("it is asked for by name"),
+            (true, false) if came_with => Some("the Service came with it"),
+            _ => None,
+        }
+    }
+
+    /// What is said of an address that a machine outside of the cluster has.
+    pub(super) fn conflict(&self, request: &Request, address: IpAddr) -> Option<Refusal> {
+        let quarantine = self.quarantined.get(address)?;
+        let why = self.keeps(request, address);
+        let kept = why.map_or(String::new(), |why| format!(". It stays, since {why}"));
+        let message = format!("{}{kept}", quarantine.sentence(address));
+        Some(Refusal::new("AddressConflict", message))
     }
 
     /// An address of a family in a pool: one that Services with the same key have and its ports are free at, or the first that
@@ -265,20 +291,23 @@ impl Allocator {
             .filter(|(address, _)| request.families.contains(&Family::of(*address)))
             .map(|(address, rest)| (rest.until, address))
             .min();
-        match soon {
-            Some((until, address)) => {
-                // The time, and not how long until then: what is said again and again must be the same.
-                let since = until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                let second = since.as_secs() + u64::from(since.subsec_nanos() > 0);
-                let time = i64::try_from(second)
-                    .ok()
-                    .and_then(|second| Timestamp::from_second(second).ok());
-                let until = time.map_or_else(|| "later".to_owned(), |time| format!("at {time}"));
-                let message = format!("every address of {names} is taken; {address} can be given out {until}");
-                Refusal::new("PoolExhausted", message)
-            }
-            None => Refusal::new("PoolExhausted", format!("every address of {names} is taken")),
+        let mut message = format!("every address of {names} is taken");
+        if let Some((until, address)) = soon {
+            // The time, and not how long until then: what is said again and again must be the same.
+            let since = until.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let second = since.as_secs() + u64::from(since.subsec_nanos() > 0);
+            let time = i64::try_from(second)
+                .ok()
+                .and_then(|second| Timestamp::from_second(second).ok());
+            let until = time.map_or_else(|| "later".to_owned(), |time| format!("at {time}"));
+            let _ = write!(message, "; {address} can be given out {until}");
         }
+        let others = tried.iter().flat_map(|name| self.quarantined(name));
+        let others: Vec<_> = others.map(|(address, _)| address.to_string()).take(NAMED).collect();
+        if !others.is_empty() {
+            let _ = write!(message, "; machines outside of the cluster have {}", others.join(", "));
+        }
+        Refusal::new("PoolExhausted", message)
     }
 }
 

@@ -5,6 +5,7 @@ use crate::allocation::{Selector, Takes};
 
 mod again;
 mod properties;
+mod quarantine;
 
 const T0: SystemTime = SystemTime::UNIX_EPOCH;
 
@@ -41,6 +42,7 @@ fn request(name: &str) -> Request {
         sharing_key: None,
         ports: [(Protocol::Tcp, 80)].into(),
         held: Vec::new(),
+        is_adopted: false,
     }
 }
 
@@ -60,6 +62,14 @@ fn allocator(pools: &[Pool]) -> Allocator {
 
 fn addresses(texts: &[&str]) -> Vec<IpAddr> {
     texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+fn stranger(until: Option<SystemTime>) -> Quarantine {
+    Quarantine {
+        mac: "02:00:00:00:09:09".to_owned(),
+        node: "n2".to_owned(),
+        until,
+    }
 }
 
 impl Allocator {
@@ -401,23 +411,6 @@ fn a_pool_that_is_wrong_keeps_its_last_good_form() {
         "spec.addresses: 198.51.100.9 is in the list twice"
     );
     assert_eq!(allocator.says(&request("web")), "198.51.100.0 of pool a");
-}
-
-#[test]
-fn an_address_that_another_machine_has_is_taken_from_its_service() {
-    let mut allocator = allocator(&[pool("a", &["198.51.100.1-198.51.100.2"])]);
-    allocator.decide(&request("web"), T0);
-    let address = "198.51.100.1".parse().unwrap();
-    assert_eq!(allocator.quarantine(address), [service("web")].into());
-    assert_eq!(allocator.says(&request("web")), "198.51.100.2 of pool a");
-    let mut by_name = request("other");
-    by_name.addresses = vec![address];
-    assert_eq!(
-        allocator.says(&by_name),
-        "no address (AddressConflict: another machine on the network answers for 198.51.100.1)"
-    );
-    assert_eq!(allocator.unquarantine(address), [service("other")].into());
-    assert_eq!(allocator.says(&by_name), "198.51.100.1 of pool a");
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn a_service_that_loses_one_address_keeps_the_other_where_its_pool_has_more() {
             pool("b", &["203.0.113.1-203.0.113.9", "2001:db8:1::1-2001:db8:1::9"]),
         ]);
         allocator.decide(&dual("web", prefers_only), T0);
-        allocator.quarantine("2001:db8::1".parse().unwrap());
+        allocator.quarantine("2001:db8::1".parse().unwrap(), stranger(None));
         assert_eq!(
             allocator.says(&dual("web", prefers_only)),
             "198.51.100.1, 2001:db8::2 of pool a"

@@ -11,7 +11,8 @@ enum Act {
     Release(u8),
     Pools(Vec<Pool>),
     Later(u64),
-    Quarantine(u8, bool),
+    Quarantine(u8, Option<u64>),
+    Unquarantine(u8),
 }
 
 fn a_pool() -> impl Strategy<Value = Pool> {
@@ -75,7 +76,8 @@ fn an_act() -> impl Strategy<Value = Act> {
         2 => (0_u8..8).prop_map(Act::Release),
         1 => prop::collection::vec(a_pool(), 0..4).prop_map(Act::Pools),
         1 => (0_u64..4).prop_map(Act::Later),
-        1 => (0_u8..16, any::<bool>()).prop_map(|(last, is_on)| Act::Quarantine(last, is_on)),
+        1 => (0_u8..16, prop::option::of(0_u64..3)).prop_map(|(last, lasts)| Act::Quarantine(last, lasts)),
+        1 => (0_u8..16).prop_map(Act::Unquarantine),
     ]
 }
 
@@ -107,7 +109,12 @@ fn check(allocator: &mut Allocator, requests: &BTreeMap<ServiceName, Request>, n
         assert!(is_enough(request, &held.addresses));
         for address in &held.addresses {
             assert!(pool.has(*address) && request.families.contains(&Family::of(*address)));
-            assert!(!allocator.quarantined.contains(address) && !allocator.resting.contains(*address));
+            assert!(!allocator.resting.contains(*address));
+            assert!(
+                !allocator.quarantined.contains(*address)
+                    || request.addresses.contains(address)
+                    || held.adopted.contains(address)
+            );
             for other in allocator.users[address].names().filter(|other| *other != name) {
                 let theirs = &allocator.services[other];
                 let may_share = held.sharing_key.is_some() && held.sharing_key == theirs.sharing_key;
@@ -152,8 +159,9 @@ fn check(allocator: &mut Allocator, requests: &BTreeMap<ServiceName, Request>, n
     // A restart moves nothing, whatever the order, and the index of what is taken is right.
     let mut restarted = Allocator::default();
     restarted.set_pools(allocator.pools.values().cloned().collect());
-    for address in &allocator.quarantined {
-        restarted.quarantine(*address);
+    let all: [AddressRange; 2] = ["10.0.0.0/24", "fd00::/64"].map(|text| text.parse().unwrap());
+    for (address, quarantine) in all.iter().flat_map(|range| allocator.quarantined.within(range)) {
+        restarted.quarantine(address, quarantine.clone());
     }
     for (name, request) in requests.iter().rev() {
         let held = allocator
@@ -162,6 +170,10 @@ fn check(allocator: &mut Allocator, requests: &BTreeMap<ServiceName, Request>, n
             .map(|held| held.addresses.clone())
             .unwrap_or_default();
         restarted.restore(&Request {
+            is_adopted: allocator
+                .services
+                .get(name)
+                .is_some_and(|held| !held.adopted.is_empty()),
             held,
             ..request.clone()
         });
@@ -173,13 +185,15 @@ fn check(allocator: &mut Allocator, requests: &BTreeMap<ServiceName, Request>, n
             "{name} moves"
         );
     }
-    let all: AddressRange = "10.0.0.0/24".parse().unwrap();
-    let used = allocator.users.keys().chain(&allocator.quarantined).copied();
-    let expected: BTreeSet<_> = used
-        .chain(allocator.resting.within(&all).map(|(address, _)| address))
+    let expected: BTreeSet<_> = allocator
+        .users
+        .keys()
+        .copied()
+        .chain(allocator.quarantined.within(&all[0]).map(|(address, _)| address))
+        .chain(allocator.resting.within(&all[0]).map(|(address, _)| address))
         .filter(IpAddr::is_ipv4)
         .collect();
-    assert_eq!(allocator.taken.count(&all), expected.len() as u128);
+    assert_eq!(allocator.taken.count(&all[0]), expected.len() as u128);
 }
 
 proptest! {
@@ -216,8 +230,11 @@ proptest! {
                     // Now and then a decision comes first.
                     if more == 1 { BTreeSet::new() } else { allocator.expire(at(seconds)) }
                 }
-                Act::Quarantine(last, true) => allocator.quarantine(IpAddr::from([10, 0, 0, last])),
-                Act::Quarantine(last, false) => allocator.unquarantine(IpAddr::from([10, 0, 0, last])),
+                Act::Quarantine(last, lasts) => {
+                    let until = lasts.map(|lasts| at(seconds + lasts));
+                    allocator.quarantine(IpAddr::from([10, 0, 0, last]), stranger(until))
+                }
+                Act::Unquarantine(last) => allocator.unquarantine(IpAddr::from([10, 0, 0, last])),
             };
             settle(&mut allocator, &requests, again, at(seconds));
             if allocator.next_deadline().is_none_or(|deadline| deadline > at(seconds)) {
