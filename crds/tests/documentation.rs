@@ -82,12 +82,25 @@ fn the_page_names_the_annotations_and_words_as_they_are() {
         annotation::ADDRESS_POOL,
         annotation::LOAD_BALANCER_IPS,
         annotation::ALLOW_SHARED_IP,
-        reason::POOL_OVERLAP,
-        reason::TWO_DEFAULTS,
     ] {
         assert!(page.contains(&format!("`{name}`")), "{name} is missing");
     }
     assert!(page.contains(&format!("type: {}", condition::READY)));
+}
+
+#[test]
+fn every_reason_is_explained_once_and_no_other() {
+    let page = page();
+    let (_, section) = page.split_once("\n## Reasons\n").unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let mut explained: Vec<_> = section
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned()))
+        .collect();
+    let mut expected: Vec<_> = reason::ALL.iter().map(ToString::to_string).collect();
+    explained.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(explained, expected);
 }
 
 #[test]

@@ -249,7 +249,7 @@ fn service_report(decider: &Decider, key: &ServiceName, wanted: &Wanted, is_give
         addresses,
         pool: pool.map(|pool| pool.to_string()),
         complaint: complaint.map(|complaint| ComplaintReport {
-            reason: complaint.reason.to_owned(),
+            reason: complaint.reason.to_string(),
             message: complaint.message,
         }),
         steps: steps.iter().map(ToString::to_string).collect(),
@@ -263,7 +263,7 @@ fn pool_reports(decider: &Decider, given: &BTreeSet<String>) -> Vec<PoolReport> 
             name: name.clone(),
             is_given: given.contains(name),
             complaint: ComplaintReport {
-                reason: fault.reason.to_owned(),
+                reason: fault.reason.to_string(),
                 message: fault.message.clone(),
             },
         })

@@ -29,6 +29,6 @@ pub use allocator::{Allocator, Usage};
 pub use pool::{Pool, PoolFault, Takes};
 pub use quarantine::Quarantine;
 pub use range::{AddressRange, RangeError, is_buggy};
-pub use request::{Decision, Refusal, Request};
+pub use request::{Decision, Objection, Refusal, Request};
 pub use rest::Rest;
 pub use selector::{Selector, SelectorError};

@@ -1,6 +1,7 @@
 //! Conditions of our kinds' status.
 
 use fairlead_crds::condition;
+use fairlead_crds::reason::Reason;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 /// One condition as it shall be.
@@ -9,7 +10,7 @@ pub struct Finding {
     /// Its status.
     pub is_true: bool,
     /// One word of [`fairlead_crds::reason`].
-    pub reason: &'static str,
+    pub reason: Reason,
     /// A sentence for people.
     pub message: String,
 }
@@ -30,7 +31,7 @@ pub fn conditions(
         Condition {
             type_: type_.to_owned(),
             status: status.to_owned(),
-            reason: finding.reason.to_owned(),
+            reason: finding.reason.to_string(),
             message: finding.message,
             last_transition_time: before.map_or_else(|| now.clone(), |before| before.last_transition_time.clone()),
             observed_generation: generation,

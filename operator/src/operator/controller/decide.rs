@@ -137,7 +137,7 @@ impl Decider {
         };
         if !self.is_local(&provider) {
             let complaint = Complaint {
-                reason: fairlead_crds::reason::UNSUPPORTED_PROVIDER,
+                reason: reason::UNSUPPORTED_PROVIDER,
                 message: format!(
                     "LoadBalancerProvider {provider}: spec.aws: this build makes no load balancers of AWS"
                 ),
@@ -202,7 +202,7 @@ impl Decider {
         let is_wanted =
             service.metadata.deletion_timestamp.is_none() && asked(service).exposure == Exposure::LoadBalancer;
         (is_wanted && self.world.providers.get(provider).is_none()).then(|| Complaint {
-            reason: fairlead_crds::reason::UNKNOWN_PROVIDER,
+            reason: reason::UNKNOWN_PROVIDER,
             message: format!("LoadBalancerProvider {provider} is gone; its addresses stay until the Service is"),
         })
     }
@@ -259,6 +259,6 @@ mod tests {
         let local = decide(&json!({ "default": true, "local": {} }));
         assert!(matches!(local, Wanted::LoadBalancer { addresses, .. } if addresses.len() == 1));
         let aws = decide(&json!({ "default": true, "aws": { "clusterName": "one" } }));
-        assert!(matches!(aws, Wanted::Unattended(complaint) if complaint.reason == "UnsupportedProvider"));
+        assert!(matches!(aws, Wanted::Unattended(complaint) if complaint.reason == reason::UNSUPPORTED_PROVIDER));
     }
 }

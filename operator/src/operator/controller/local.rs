@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use fairlead_crds::{AddressPool, LoadBalancer, reason};
-use fairlead_local::allocation::{Allocator, Pool, Quarantine, Request, Rest, Selector, Takes};
+use fairlead_crds::reason::{self, Reason};
+use fairlead_crds::{AddressPool, LoadBalancer};
+use fairlead_local::allocation::{Allocator, Objection, Pool, PoolFault, Quarantine, Request, Rest, Selector, Takes};
 use fairlead_model::ServiceName;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -99,14 +100,14 @@ impl Local {
         }
         for (name, fault) in self.allocator.set_pools(read) {
             let complaint = Complaint {
-                reason: fault.reason(),
+                reason: reason_of(&fault),
                 message: fault.to_string(),
             };
             faults.insert(name.to_string(), complaint);
         }
         for (name, complaint) in &faults {
             if self.faults.get(name) != Some(complaint) {
-                tracing::warn!(pool = name, reason = complaint.reason, "{}", complaint.message);
+                tracing::warn!(pool = name, reason = %complaint.reason, "{}", complaint.message);
             }
         }
         self.faults = faults;
@@ -221,7 +222,7 @@ impl Local {
             addresses: decision.addresses,
             pool: decision.pool,
             complaint: decision.refusal.map(|refusal| Complaint {
-                reason: refusal.reason,
+                reason: reason_to_refuse(refusal.reason),
                 message: refusal.message,
             }),
             again: decision.again,
@@ -266,13 +267,34 @@ fn request(world: &World, case: &Case<'_>) -> Request {
     }
 }
 
+fn reason_of(fault: &PoolFault) -> Reason {
+    match fault {
+        PoolFault::Overlap { .. } => reason::POOL_OVERLAP,
+        PoolFault::OverlapsItself { .. } => reason::INVALID_ADDRESSES,
+    }
+}
+
+fn reason_to_refuse(objection: Objection) -> Reason {
+    match objection {
+        Objection::FamilyMismatch => reason::FAMILY_MISMATCH,
+        Objection::AddressNotInPool => reason::ADDRESS_NOT_IN_POOL,
+        Objection::AddressReserved => reason::ADDRESS_RESERVED,
+        Objection::AddressInUse => reason::ADDRESS_IN_USE,
+        Objection::AddressConflict => reason::ADDRESS_CONFLICT,
+        Objection::NoPool => reason::NO_POOL,
+        Objection::UnknownPool => reason::UNKNOWN_POOL,
+        Objection::PoolNotAllowed => reason::POOL_NOT_ALLOWED,
+        Objection::PoolExhausted => reason::POOL_EXHAUSTED,
+    }
+}
+
 /// A pool in the allocator's words.
 fn pool(object: &AddressPool) -> Result<Pool, Complaint> {
     let spec = &object.spec;
     let mut ranges = Vec::new();
     for (index, text) in spec.addresses.iter().enumerate() {
         let range = text.parse().map_err(|error| Complaint {
-            reason: fairlead_crds::reason::INVALID_ADDRESSES,
+            reason: reason::INVALID_ADDRESSES,
             message: format!("spec.addresses[{index}]: {error}"),
         })?;
         ranges.push(range);
@@ -281,7 +303,7 @@ fn pool(object: &AddressPool) -> Result<Pool, Complaint> {
     let selectors = |field: &str, selectors: &[LabelSelector]| -> Result<Vec<Selector>, Complaint> {
         let read = selectors.iter().enumerate().map(|(index, selector)| {
             Selector::try_from(selector).map_err(|error| Complaint {
-                reason: fairlead_crds::reason::INVALID_SELECTOR,
+                reason: reason::INVALID_SELECTOR,
                 message: format!("spec.allocation.{field}[{index}].{error}"),
             })
         });

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use fairlead_crds::reason::{self, Reason};
 use fairlead_crds::{AnnouncedBy, LoadBalancer};
 use k8s_openapi::api::core::v1::{ObjectReference, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -22,7 +23,7 @@ pub struct Note {
     /// Whether something is wrong.
     pub is_warning: bool,
     /// One word.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// A sentence.
     pub message: String,
 }
@@ -38,14 +39,20 @@ pub fn notes(observed: &Observed<'_>, steps: &[Step], complaint: Option<&Complai
     for step in steps {
         match step {
             Step::Publish(addresses) if !addresses.is_empty() => {
-                notes.push(normal("IPAllocated", format!("Assigned IP {}", list(addresses))));
-                notes.push(normal("EnsuredLoadBalancer", "Ensured load balancer".to_owned()));
+                notes.push(normal(reason::IP_ALLOCATED, format!("Assigned IP {}", list(addresses))));
+                notes.push(normal(
+                    reason::ENSURED_LOAD_BALANCER,
+                    "Ensured load balancer".to_owned(),
+                ));
             }
             Step::Publish(_) if complaint.is_some() => {
                 let had = list(&observed.published());
-                notes.push(normal("ClearAssignment", format!("Took back IP {had}")));
+                notes.push(normal(reason::CLEAR_ASSIGNMENT, format!("Took back IP {had}")));
             }
-            Step::Delete => notes.push(normal("DeletedLoadBalancer", "Deleted load balancer".to_owned())),
+            Step::Delete => notes.push(normal(
+                reason::DELETED_LOAD_BALANCER,
+                "Deleted load balancer".to_owned(),
+            )),
             Step::Report(report) => {
                 let before = observed
                     .load_balancer
@@ -58,12 +65,15 @@ pub fn notes(observed: &Observed<'_>, steps: &[Step], complaint: Option<&Complai
                 if let Some(complaint) = complaint.filter(|_| !is_old) {
                     notes.push(Note {
                         is_warning: true,
-                        reason: "AllocationFailed",
+                        reason: reason::ALLOCATION_FAILED,
                         message: format!("{}: {}", complaint.reason, complaint.message),
                     });
                 }
             }
-            Step::Create(_) => notes.push(normal("EnsuringLoadBalancer", "Ensuring load balancer".to_owned())),
+            Step::Create(_) => notes.push(normal(
+                reason::ENSURING_LOAD_BALANCER,
+                "Ensuring load balancer".to_owned(),
+            )),
             Step::Publish(_) | Step::Update(_) | Step::AddFinalizer | Step::RemoveFinalizer => {}
         }
     }
@@ -85,7 +95,7 @@ pub fn assigned(old: &LoadBalancer, new: &LoadBalancer) -> Vec<Note> {
     };
     let told = by(new).into_iter().filter(is_new).map(|(address, by)| Note {
         is_warning: false,
-        reason: "nodeAssigned",
+        reason: reason::NODE_ASSIGNED,
         message: format!(
             "announcing {address} from node \"{}\" with protocol \"layer2\" ({})",
             by.node, by.reason
@@ -109,7 +119,7 @@ pub async fn publish(recorder: &Recorder, service: &Service, notes: &[Note]) {
             } else {
                 EventType::Normal
             },
-            reason: note.reason.to_owned(),
+            reason: note.reason.to_string(),
             note: Some(note.message.clone()),
             action: "Reconcile".to_owned(),
             secondary: None,

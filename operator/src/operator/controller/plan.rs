@@ -7,7 +7,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use fairlead_crds::{LoadBalancer, LoadBalancerSpec, ServiceReference, reason};
+use fairlead_crds::reason::{self, Reason};
+use fairlead_crds::{LoadBalancer, LoadBalancerSpec, ServiceReference};
 use fairlead_model::ServiceName;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -45,7 +46,7 @@ pub enum Wanted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Complaint {
     /// One word of [`reason`].
-    pub reason: &'static str,
+    pub reason: Reason,
     /// A sentence for people.
     pub message: String,
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+use fairlead_crds::reason::{self, Reason};
 use fairlead_crds::{
     AddressPool, AddressPoolStatus, LoadBalancerProvider, LoadBalancerProviderStatus, PoolUsage, QuarantinedAddress,
-    RestingAddress, ServiceReference, reason,
+    RestingAddress, ServiceReference,
 };
 use fairlead_local::allocation::Usage;
 use fairlead_model::Family;
@@ -157,7 +158,7 @@ fn conditions_of(
     is_ready: bool,
     now: &Time,
 ) -> Vec<Condition> {
-    let finding = |is_true: bool, reason: &'static str, otherwise: &str| match complaint {
+    let finding = |is_true: bool, reason: Reason, otherwise: &str| match complaint {
         Some(complaint) if !is_true => Finding {
             is_true,
             reason: complaint.reason,

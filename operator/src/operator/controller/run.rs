@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow};
 use fairlead_crds::LoadBalancer;
+use fairlead_crds::reason::{self, Reason};
 use fairlead_model::ServiceName;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -260,13 +261,13 @@ impl Controller {
             return;
         }
         self.told_off.insert(key.clone(), complaint.clone());
-        tracing::warn!(service = %key, reason = complaint.reason, "{}", complaint.message);
+        tracing::warn!(service = %key, reason = %complaint.reason, "{}", complaint.message);
         let message = format!("{}: {}", complaint.reason, complaint.message);
-        self.warn(key, "SyncLoadBalancerFailed", message);
+        self.warn(key, reason::SYNC_LOAD_BALANCER_FAILED, message);
     }
 
     /// Tells a Service what is wrong, by an event.
-    fn warn(&self, key: &ServiceName, reason: &'static str, message: String) {
+    fn warn(&self, key: &ServiceName, reason: Reason, message: String) {
         let Some(service) = self.decider.world.services.get(key).cloned() else {
             return;
         };

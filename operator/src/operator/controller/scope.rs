@@ -7,6 +7,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use fairlead_crds::reason::{self, Reason};
+
 /// The part of a provider's configuration that says what it takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taker {
@@ -71,11 +73,11 @@ pub enum Refusal {
 
 impl Refusal {
     /// One word for conditions and metrics.
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::UnknownProvider(_) => "UnknownProvider",
-            Self::ClassOfAnother { .. } => "ClassOfAnother",
-            Self::TakesNoNodePorts(_) => "TakesNoNodePorts",
+            Self::UnknownProvider(_) => reason::UNKNOWN_PROVIDER,
+            Self::ClassOfAnother { .. } => reason::CLASS_OF_ANOTHER,
+            Self::TakesNoNodePorts(_) => reason::NODE_PORTS_NOT_TAKEN,
         }
     }
 }
@@ -202,13 +204,16 @@ mod tests {
         assert_eq!(
             refusal(ask(LoadBalancer, Some("fairlead.io/cloud"), Some("metal"))),
             (
-                "ClassOfAnother",
+                reason::CLASS_OF_ANOTHER,
                 "annotation fairlead.io/provider: LoadBalancerProvider \"metal\" does not have the class \
                  \"fairlead.io/cloud\" of spec.loadBalancerClass"
                     .to_owned()
             )
         );
-        assert_eq!(refusal(ask(LoadBalancer, None, Some("none"))).0, "UnknownProvider");
+        assert_eq!(
+            refusal(ask(LoadBalancer, None, Some("none"))).0,
+            reason::UNKNOWN_PROVIDER
+        );
         // With somebody else's class it is not ours to judge, unless it names one of ours.
         assert_eq!(
             ask(LoadBalancer, Some("example.com/other"), Some("theirs")),

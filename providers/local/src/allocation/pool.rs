@@ -115,16 +115,6 @@ pub enum PoolFault {
     },
 }
 
-impl PoolFault {
-    /// One word for conditions.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Overlap { .. } => "PoolOverlap",
-            Self::OverlapsItself { .. } => "InvalidAddresses",
-        }
-    }
-}
-
 /// What a pool has in common with itself or with others.
 pub(super) fn fault<'a>(pool: &Pool, others: impl Iterator<Item = &'a Pool>) -> Option<PoolFault> {
     for (index, range) in pool.ranges.iter().enumerate() {

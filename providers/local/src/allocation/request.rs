@@ -65,14 +65,43 @@ impl fmt::Display for Decision {
 /// Why a Service does not get what it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// One word for conditions, events and metrics.
-    pub reason: &'static str,
+    /// What stands against it.
+    pub reason: Objection,
     /// A sentence for people.
     pub message: String,
 }
 
+/// What stands against a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Objection {
+    /// The addresses that are wanted, or those that there are, are not of the Service's IP families.
+    FamilyMismatch,
+    /// The address is in no pool, or in another one than is asked for.
+    AddressNotInPool,
+    /// The pool never gives it out.
+    AddressReserved,
+    /// Another Service has it, and does not share it.
+    AddressInUse,
+    /// A machine outside of the cluster has it.
+    AddressConflict,
+    /// No pool is for such Services.
+    NoPool,
+    /// There is no such pool.
+    UnknownPool,
+    /// The pool does not take the Service.
+    PoolNotAllowed,
+    /// Every address is taken.
+    PoolExhausted,
+}
+
+impl fmt::Display for Objection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
 impl Refusal {
-    pub(super) fn new(reason: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn new(reason: Objection, message: impl Into<String>) -> Self {
         Self {
             reason,
             message: message.into(),

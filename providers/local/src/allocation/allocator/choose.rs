@@ -10,7 +10,7 @@ use fairlead_model::Family;
 use k8s_openapi::jiff::Timestamp;
 
 use super::super::pool::Pool;
-use super::super::request::{Refusal, Request};
+use super::super::request::{Objection, Refusal, Request};
 use super::Allocator;
 use super::users::Rivalry;
 
@@ -44,7 +44,10 @@ impl Allocator {
         legal: Option<&(Arc<str>, Vec<IpAddr>)>,
     ) -> Result<(Arc<str>, Vec<IpAddr>), Refusal> {
         if request.families.is_empty() {
-            return Err(Refusal::new("FamilyMismatch", "the Service has no IP family yet"));
+            return Err(Refusal::new(
+                Objection::FamilyMismatch,
+                "the Service has no IP family yet",
+            ));
         }
         if !request.addresses.is_empty() {
             return self.requested(request);
@@ -77,7 +80,7 @@ impl Allocator {
         let families: BTreeSet<_> = request.addresses.iter().map(|address| Family::of(*address)).collect();
         if families.len() != request.addresses.len() {
             return Err(Refusal::new(
-                "FamilyMismatch",
+                Objection::FamilyMismatch,
                 "two addresses of one IP family are asked for; there can be one of each",
             ));
         }
@@ -88,13 +91,13 @@ impl Allocator {
         {
             let family = Family::of(*address);
             return Err(Refusal::new(
-                "FamilyMismatch",
+                Objection::FamilyMismatch,
                 format!("{address} is asked for, and the Service has no {family} in spec.ipFamilies"),
             ));
         }
         if !is_enough(request, &request.addresses) {
             return Err(Refusal::new(
-                "FamilyMismatch",
+                Objection::FamilyMismatch,
                 "the Service is RequireDualStack and asks for an address of one IP family only",
             ));
         }
@@ -106,7 +109,7 @@ impl Allocator {
                 .find(|pool| pool.ranges.iter().any(|range| range.contains(address)))
             else {
                 return Err(Refusal::new(
-                    "AddressNotInPool",
+                    Objection::AddressNotInPool,
                     format!("{address} is in no AddressPool"),
                 ));
             };
@@ -115,25 +118,25 @@ impl Allocator {
                     "AddressPool {} leaves out addresses like {address} (avoidBuggyIPs)",
                     pool.name
                 );
-                return Err(Refusal::new("AddressReserved", message));
+                return Err(Refusal::new(Objection::AddressReserved, message));
             }
             if let Some(wanted) = request.pool.as_ref().filter(|wanted| **wanted != pool.name) {
                 let message = format!(
                     "{address} is in AddressPool {}, and AddressPool {wanted} is asked for",
                     pool.name
                 );
-                return Err(Refusal::new("AddressNotInPool", message));
+                return Err(Refusal::new(Objection::AddressNotInPool, message));
             }
             if !pool.takes(request) {
                 let message = format!(
                     "AddressPool {}, which has {address}, does not take this Service",
                     pool.name
                 );
-                return Err(Refusal::new("PoolNotAllowed", message));
+                return Err(Refusal::new(Objection::PoolNotAllowed, message));
             }
             if let Some(other) = from.filter(|other| other.name != pool.name) {
                 let message = format!("the addresses are in different pools, {} and {}", other.name, pool.name);
-                return Err(Refusal::new("AddressNotInPool", message));
+                return Err(Refusal::new(Objection::AddressNotInPool, message));
             }
             self.may_have(request, address)?;
             from = Some(pool);
@@ -167,7 +170,7 @@ impl Allocator {
                     format!("Service {other}, which shares {address}, has port {port}/{protocol} too")
                 }
             };
-            return Err(Refusal::new("AddressInUse", message));
+            return Err(Refusal::new(Objection::AddressInUse, message));
         }
         Ok(())
     }
@@ -190,7 +193,7 @@ impl Allocator {
         let why = self.keeps(request, address);
         let kept = why.map_or(String::new(), |why| format!(". It stays, since {why}"));
         let message = format!("{}{kept}", quarantine.sentence(address));
-        Some(Refusal::new("AddressConflict", message))
+        Some(Refusal::new(Objection::AddressConflict, message))
     }
 
     /// An address of a family in a pool: one that Services with the same key have and its ports are free at, or the first that
@@ -237,11 +240,14 @@ impl Allocator {
     fn tiers(&self, request: &Request) -> Result<Vec<Vec<Arc<str>>>, Refusal> {
         if let Some(name) = &request.pool {
             let Some(pool) = self.pools.get(name) else {
-                return Err(Refusal::new("UnknownPool", format!("there is no AddressPool {name}")));
+                return Err(Refusal::new(
+                    Objection::UnknownPool,
+                    format!("there is no AddressPool {name}"),
+                ));
             };
             if !pool.takes(request) {
                 let message = format!("AddressPool {name} does not take this Service");
-                return Err(Refusal::new("PoolNotAllowed", message));
+                return Err(Refusal::new(Objection::PoolNotAllowed, message));
             }
             return Ok(vec![vec![name.clone()]]);
         }
@@ -264,14 +270,20 @@ impl Allocator {
     fn exhausted(&self, request: &Request, tried: &[Arc<str>]) -> Refusal {
         let names = tried.join(", ");
         if tried.is_empty() {
-            return Refusal::new("NoPool", "no AddressPool gives addresses to this Service by itself");
+            return Refusal::new(
+                Objection::NoPool,
+                "no AddressPool gives addresses to this Service by itself",
+            );
         }
         let has_family = |family: &Family| {
             let mut pools = tried.iter().filter_map(|name| self.pools.get(name));
             pools.any(|pool| pool.ranges_of(*family).next().is_some())
         };
         if let Some(family) = request.families.iter().find(|family| !has_family(family)) {
-            return Refusal::new("FamilyMismatch", format!("there are no {family} addresses in {names}"));
+            return Refusal::new(
+                Objection::FamilyMismatch,
+                format!("there are no {family} addresses in {names}"),
+            );
         }
         let mut pools = tried.iter().filter_map(|name| self.pools.get(name));
         let is_whole = |pool: &Pool| {
@@ -283,7 +295,7 @@ impl Allocator {
         if !request.prefers_only && !pools.any(is_whole) {
             let message =
                 format!("the Service is RequireDualStack, and none of {names} has addresses of both IP families");
-            return Refusal::new("FamilyMismatch", message);
+            return Refusal::new(Objection::FamilyMismatch, message);
         }
         let soon = tried
             .iter()
@@ -307,7 +319,7 @@ impl Allocator {
         if !others.is_empty() {
             let _ = write!(message, "; machines outside of the cluster have {}", others.join(", "));
         }
-        Refusal::new("PoolExhausted", message)
+        Refusal::new(Objection::PoolExhausted, message)
     }
 }
 
