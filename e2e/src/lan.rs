@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use anyhow::Context;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
+use crate::program::Program;
 
 /// The label of nodes that are kept out of load balancers.
 pub const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
@@ -45,6 +46,69 @@ pub fn withdraw(cluster: &Cluster, name: &str) -> anyhow::Result<()> {
         cluster.kubectl(["delete", kind, name]).run()?;
     }
     Ok(())
+}
+
+/// Lets this machine reach the addresses as a client from elsewhere: with a source of its own that is not in the nodes' network. The nodes answer
+/// through their default gateway, which the machine is. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Elsewhere {
+    /// What undoes it: arguments of `ip`.
+    undo: Vec<Vec<String>>,
+}
+
+impl Elsewhere {
+    /// Begins.
+    pub fn begin(cluster: &Cluster) -> anyhow::Result<Self> {
+        let nodes = cluster.nodes()?;
+        let node = nodes.first().context("the cluster has no nodes")?;
+        let mut elsewhere = Self { undo: Vec::new() };
+        for address in &node.addresses {
+            let route = Program::new("ip")
+                .args(["-json", "route", "get", &address.to_string()])
+                .run()?;
+            let route: Value = serde_json::from_str(&route).context("`ip` gives no JSON")?;
+            let link = route[0]["dev"]
+                .as_str()
+                .context("no link leads to the nodes")?
+                .to_owned();
+            // RFC 2544 and RFC 3849: nobody is there.
+            let (source, range) = match address {
+                IpAddr::V4(address) => {
+                    let [a, b, ..] = address.octets();
+                    ("198.18.77.1/32", format!("{a}.{b}.240.0/24"))
+                }
+                IpAddr::V6(address) => {
+                    let [a, b, c, d, ..] = address.segments();
+                    ("2001:db8:77::1/128", format!("{a:x}:{b:x}:{c:x}:{d:x}::f0:0/112"))
+                }
+            };
+            let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+            let bare = source.split('/').next().unwrap_or(source);
+            elsewhere.change(
+                &["address", "replace", source, "dev", &link, "nodad"],
+                owned(&["address", "del", source, "dev", &link]),
+            )?;
+            elsewhere.change(
+                &["route", "replace", &range, "dev", &link, "src", bare],
+                owned(&["route", "del", &range, "dev", &link]),
+            )?;
+        }
+        Ok(elsewhere)
+    }
+
+    fn change(&mut self, arguments: &[&str], undo: Vec<String>) -> anyhow::Result<()> {
+        Program::new("ip").args(arguments).run()?;
+        self.undo.push(undo);
+        Ok(())
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        for undo in self.undo.iter().rev() {
+            let _ = Program::new("ip").args(undo).run();
+        }
+    }
 }
 
 /// Whether the control plane may answer for addresses: kubeadm says no.

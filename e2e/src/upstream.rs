@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cluster::Cluster;
-use crate::lan::{self, Takes};
+use crate::lan::{self, Elsewhere, Takes};
 use crate::program::{Program, out, tools};
 
 const BUILD_LIMIT: Duration = Duration::from_mins(45);
@@ -238,12 +238,16 @@ pub fn run(cluster: &Cluster, suite: Suite, filter: Option<&str>) -> anyhow::Res
         .log_to(log)
         .within(RUN_LIMIT);
     let needs_provider = suite == Suite::LoadBalancers;
+    let mut elsewhere = None;
     if needs_provider {
         lan::provide(cluster, PROVIDER, Takes::Unclassed)?;
+        // The client's address must not be taken for a node's.
+        elsewhere = Some(Elsewhere::begin(cluster)?);
         // These tests count on every node that takes pods.
         lan::exclude_control_plane(cluster, false)?;
     }
     let status = ginkgo.output()?.status;
+    drop(elsewhere);
     if needs_provider {
         lan::exclude_control_plane(cluster, true)?;
         lan::withdraw(cluster, PROVIDER)?;

@@ -57,6 +57,7 @@ mod membership;
 mod rank;
 #[cfg(test)]
 mod simulation;
+mod told;
 mod wire;
 
 pub use agent::Agent;

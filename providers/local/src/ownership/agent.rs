@@ -6,10 +6,10 @@ use std::time::Instant;
 use aws_lc_rs::hmac;
 
 use super::claims::Group;
-use super::config::{Config, Eligibility, Event, GroupId, Mode, Output, YieldReason};
+use super::config::{Config, Event, GroupId, Mode, Output, YieldReason};
 use super::membership::Peer;
 use super::rank::NodeId;
-use super::wire::{self, Body, Datagram, ENTRIES, Heartbeat, MEMBERS, Standing, WireError};
+use super::wire::{self, Body, Datagram, ENTRIES, Heartbeat, Standing, WireError};
 
 /// One node's part in the decisions.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ use super::wire::{self, Body, Datagram, ENTRIES, Heartbeat, MEMBERS, Standing, W
 )]
 pub struct Agent {
     pub(super) config: Config,
-    keys: Vec<hmac::Key>,
+    pub(super) keys: Vec<hmac::Key>,
     pub(super) me: NodeId,
     incarnation: u64,
     sequence: u64,
@@ -28,10 +28,10 @@ pub struct Agent {
     /// The groups by the revision at which their entry last changed.
     log: BTreeMap<u64, GroupId>,
     revision: u64,
-    api: bool,
+    pub(super) api: bool,
     /// Nodes that the API server calls lost.
     pub(super) lost: BTreeSet<NodeId>,
-    last_call: Instant,
+    pub(super) last_call: Instant,
     next_beat: Instant,
     /// A peer is fresh if it has answered something sent after this.
     listening_from: u64,
@@ -41,7 +41,7 @@ pub struct Agent {
     pub(super) majority: bool,
     pub(super) entitled: bool,
     /// Every group is to be decided again.
-    dirty: bool,
+    pub(super) dirty: bool,
     /// These groups are to be decided again.
     stale: BTreeSet<GroupId>,
     /// These groups wait for a time to pass, and are to be decided again then.
@@ -93,86 +93,6 @@ impl Agent {
             agent.touch(*id);
         }
         agent
-    }
-
-    /// From now on the first key signs, and all of them are accepted.
-    pub fn set_keys(&mut self, keys: &[Vec<u8>]) {
-        self.keys = keys.iter().map(|key| hmac::Key::new(hmac::HMAC_SHA256, key)).collect();
-    }
-
-    /// States who the members are; this node may be among them. At most 129 take part.
-    pub fn set_members(&mut self, members: &[NodeId]) {
-        let others = || members.iter().copied().filter(|node| *node != self.me).take(MEMBERS);
-        let kept: BTreeSet<NodeId> = others().collect();
-        self.peers.retain(|node, _| kept.contains(node));
-        for node in kept {
-            self.peers.entry(node).or_default();
-        }
-        self.dirty = true;
-    }
-
-    /// States which groups exist. A group that is gone is yielded.
-    pub fn set_groups(&mut self, groups: &[(GroupId, Mode)]) {
-        let wanted: BTreeMap<GroupId, Mode> = groups.iter().copied().collect();
-        let gone: Vec<GroupId> = (self.groups.iter())
-            .filter(|(id, group)| !group.removed && !wanted.contains_key(id))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in gone {
-            self.give_up(id, YieldReason::Removed);
-            self.set(id, |group| {
-                group.removed = true;
-                group.eligibility = Group::new(group.mode).eligibility;
-            });
-        }
-        for (id, mode) in wanted {
-            let new = self.groups.get(&id).is_none_or(|group| group.removed);
-            let group = self.groups.entry(id).or_insert_with(|| Group::new(mode));
-            group.mode = mode;
-            group.removed = false;
-            self.dirty = true;
-            if new {
-                for entry in self.peers.values().filter_map(|peer| peer.table.get(&id)) {
-                    group.learn(id, entry.epoch, entry.owner, None);
-                }
-                self.touch(id);
-            }
-        }
-    }
-
-    /// States whether this node may own a group that was stated before.
-    pub fn set_eligibility(&mut self, group: GroupId, eligibility: Eligibility) {
-        self.set(group, |group| group.eligibility = eligibility);
-    }
-
-    /// States whether the API server answers this agent.
-    pub fn set_api_reachable(&mut self, reachable: bool) {
-        self.dirty |= self.api != reachable;
-        self.api = reachable;
-    }
-
-    /// States which nodes the API server calls lost: their `Node` is not ready. They stay members. Who does not hear a majority takes over from them alone.
-    pub fn set_lost(&mut self, nodes: &[NodeId]) {
-        let lost = nodes.iter().copied().collect();
-        self.dirty |= self.lost != lost;
-        self.lost = lost;
-    }
-
-    /// A claim that its owner wrote to the API.
-    pub fn api_claim(&mut self, group: GroupId, epoch: u64, node: NodeId) {
-        let answers = self.answers(node);
-        let Some(known) = self.groups.get_mut(&group) else {
-            return;
-        };
-        // Of two claims with one epoch the API may have the one that lost, or one from before a loss of
-        // memory. Those that hear each other know better.
-        if epoch == known.epoch && (known.stays || (known.holds && answers)) {
-            return;
-        }
-        if known.learn(group, epoch, node, Some(self.last_call)) {
-            known.by_api = node != self.me;
-            self.touch(group);
-        }
     }
 
     /// Lets time pass. To be called by [`Self::next_deadline`], and after every other input.
@@ -457,7 +377,7 @@ impl Agent {
         self.out.push_back(Output::Send { to, bytes });
     }
 
-    fn set(&mut self, id: GroupId, change: impl FnOnce(&mut Group)) {
+    pub(super) fn set(&mut self, id: GroupId, change: impl FnOnce(&mut Group)) {
         if let Some(group) = self.groups.get_mut(&id) {
             let before = group.entry(id);
             change(group);
