@@ -3,10 +3,12 @@
 //!
 //! [`proxy`] compares the agent with the real kube-proxy, [`agent`] looks closer at the agent alone. These two create a
 //! [`cluster::Cluster`] on a [control plane](crate::control_plane), print Markdown, and measure a release build of the agent, which
-//! they make first. CPU time and memory are the kernel's own account of a process and its children (`usage`).
+//! they make first. [`addresses`] has several nodes and an operator on such a control plane. CPU time and memory are the kernel's own account of a process and its children (`usage`).
 
+pub mod addresses;
 pub mod agent;
 pub mod cluster;
+mod distribution;
 mod document;
 pub mod failover;
 pub mod proxy;
@@ -31,6 +33,9 @@ pub enum Bench {
     Proxy(proxy::Args),
     /// Looks at the agent's memory and at its reaction to changes, in the two ways in which it can read lists.
     Agent(agent::Args),
+    /// Measures how soon addresses move when a node loses its power, are one node's again after a partition, and come into being, in
+    /// network namespaces.
+    Addresses(addresses::Args),
     /// Compares the time that a client loses when the owner of an address loses its power, with MetalLB, on a running cluster.
     Failover(failover::Args),
 }
@@ -40,6 +45,7 @@ pub fn run(cluster: &crate::cluster::Cluster, bench: &Bench) -> Result<()> {
     match bench {
         Bench::Proxy(args) => proxy::run(args),
         Bench::Agent(args) => agent::run(args),
+        Bench::Addresses(args) => addresses::run(args),
         Bench::Failover(args) => failover::run(cluster, args),
     }
 }

@@ -36,6 +36,11 @@ impl Client {
         self.addresses
     }
 
+    /// The MAC address of its interface.
+    pub fn mac(&self) -> [u8; 6] {
+        addresses::mac(self.addresses.v4)
+    }
+
     /// Sends packets for `destination` through `node`, as a router would that learned it from that node.
     pub fn route(&self, destination: IpNet, node: &Node) -> Result<(), Error> {
         let gateway: IpAddr = match destination {

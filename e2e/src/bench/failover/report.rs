@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::product::Product;
 use crate::bench::Seconds;
+use crate::bench::distribution::Distribution;
 
 /// All of a run.
 #[derive(Debug, Serialize, Deserialize)]
@@ -77,15 +78,6 @@ pub(super) enum Family {
     V6,
 }
 
-/// Some of a distribution.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Distribution {
-    p50: Seconds,
-    p90: Seconds,
-    p99: Seconds,
-    max: Seconds,
-}
-
 const HEAD: &str = "\
 | power-off of the owner | | trials | p50 | p90 | p99 | max | lost when the node is back, p50 | max |
 |---|---|--:|--:|--:|--:|--:|--:|--:|
@@ -107,22 +99,6 @@ impl Family {
             Self::V4 => "IPv4",
             Self::V6 => "IPv6",
         }
-    }
-}
-
-impl Distribution {
-    /// By nearest rank: with fewer than a hundred trials p99 is the largest.
-    fn of(times: impl Iterator<Item = Seconds>) -> Option<Self> {
-        let mut times: Vec<_> = times.collect();
-        times.sort_by(|one, other| one.0.total_cmp(&other.0));
-        let max = *times.last()?;
-        let rank = |percent: usize| times[(times.len() * percent).div_ceil(100).max(1) - 1];
-        Some(Self {
-            p50: rank(50),
-            p90: rank(90),
-            p99: rank(99),
-            max,
-        })
     }
 }
 
@@ -283,19 +259,6 @@ mod tests {
             "| **MetalLB 0.15.2** | 1 | 0 | **0** of 100 | **0** of 2 | **3** of 300 | **2** of 2 | 1.2 s | 1.2 s |"
         );
         assert_eq!(rows.len(), 7);
-    }
-
-    #[test]
-    fn a_distribution_is_by_nearest_rank() {
-        let of = |count: u32| Distribution::of((1..=count).rev().map(|nth| Seconds(f64::from(nth))));
-        assert_eq!(of(0), None);
-        let hundred = of(100).unwrap();
-        assert_eq!(
-            (hundred.p50.0, hundred.p90.0, hundred.p99.0, hundred.max.0),
-            (50.0, 90.0, 99.0, 100.0)
-        );
-        let one = of(1).unwrap();
-        assert_eq!((one.p50.0, one.p99.0), (1.0, 1.0));
     }
 
     #[test]
