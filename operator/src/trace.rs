@@ -9,6 +9,7 @@ use std::fmt;
 use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -17,12 +18,13 @@ use fairlead_dataplane::evaluate::{Packet, evaluate};
 use fairlead_model::Protocol;
 use tokio::time::timeout;
 
+use crate::agent::announce::plan::addresses_of_services;
 use crate::agent::flags::AgentFlags;
 use crate::go_duration::GoDuration;
-use crate::source::{self, IfMissing, SourceOptions};
+use crate::source::{self, IfMissing, SourceOptions, Surroundings};
 use crate::view::{Refreshed, View};
 use crate::{addresses, routes};
-use explain::Explanation;
+use explain::{Answerer, Explanation};
 
 /// Flags of `fairlead trace`.
 #[derive(Debug, Clone, Args)]
@@ -88,6 +90,10 @@ impl fmt::Display for Destination {
     }
 }
 
+/// How long load balancers are waited for when all else is there. Without the chart fairlead-crds there are none, and who may not read them asks about
+/// the rest.
+const WAIT_FOR_LOAD_BALANCERS: Duration = Duration::from_secs(1);
+
 /// Answers once.
 pub async fn run(flags: TraceFlags) -> anyhow::Result<()> {
     if flags.from.is_ipv4() != flags.to.address.is_ipv4() {
@@ -97,7 +103,7 @@ pub async fn run(flags: TraceFlags) -> anyhow::Result<()> {
             flags.to.address
         );
     }
-    let view = collect(&flags).await?;
+    let (view, surroundings) = collect(&flags).await?;
     let compiler = view.compiler().context("the source is not complete")?;
     let interface = routes::interface_towards(flags.from);
     let packet = Packet {
@@ -113,7 +119,9 @@ pub async fn run(flags: TraceFlags) -> anyhow::Result<()> {
         address.is_loopback() || is_assigned || primary_ips.contains(&address)
     };
     let evaluation = evaluate(compiler.table(), is_local, &packet);
-    let explanation = Explanation::new(&view, &packet, is_local(flags.from), evaluation);
+    let is_local_address = is_local(flags.from);
+    let mut explanation = Explanation::new(&view, &packet, is_local_address, evaluation);
+    explanation.answerer = surroundings.and_then(|surroundings| Answerer::of(&surroundings, packet.destination.ip()));
     let answer = match flags.output {
         Output::Text => text::Text(&explanation).to_string(),
         Output::Json => format!("{}\n", explanation.to_json()),
@@ -125,8 +133,8 @@ pub async fn run(flags: TraceFlags) -> anyhow::Result<()> {
     }
 }
 
-/// Reads the source until it is complete.
-async fn collect(flags: &TraceFlags) -> anyhow::Result<View> {
+/// Reads the source until it is complete. Without surroundings, what load balancers have is not known.
+async fn collect(flags: &TraceFlags) -> anyhow::Result<(View, Option<Arc<Surroundings>>)> {
     let node = &flags.agent.node;
     let mut view = View::new(node.clone());
     view.set_addresses(addresses::list().context("cannot list addresses")?);
@@ -134,7 +142,7 @@ async fn collect(flags: &TraceFlags) -> anyhow::Result<View> {
         node_name: view.node_name().clone(),
         api_server: node.api_server.clone(),
         if_missing: IfMissing::Fail,
-        with_surroundings: false,
+        with_surroundings: true,
     };
     let mut source = source::start(&node.source, options).await?;
     let read = async {
@@ -144,9 +152,17 @@ async fn collect(flags: &TraceFlags) -> anyhow::Result<View> {
                 None => return Err(source.task.failed().await.into()),
             }
         }
+        let told = timeout(
+            WAIT_FOR_LOAD_BALANCERS,
+            source.surroundings.wait_for(|surroundings| surroundings.is_some()),
+        );
+        let surroundings = told.await.ok().and_then(|told| told.ok()?.clone());
+        if let Some(surroundings) = &surroundings {
+            view.set_announced(addresses_of_services(surroundings));
+        }
         match view.refresh(|| None)? {
             Refreshed::Incomplete => bail!("the source is not complete"),
-            Refreshed::Everything | Refreshed::Services(_) => Ok(view),
+            Refreshed::Everything | Refreshed::Services(_) => Ok((view, surroundings)),
         }
     };
     timeout(flags.timeout.0, read)

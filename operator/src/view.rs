@@ -90,6 +90,13 @@ impl View {
         self.is_announced_touched = true;
     }
 
+    /// Whether a Service has this address from a local provider.
+    pub fn is_announced(&self, service: &ServiceName, address: IpAddr) -> bool {
+        self.announced
+            .get(service)
+            .is_some_and(|addresses| addresses.contains(&address))
+    }
+
     /// Whether something has changed since the last [`Self::refresh`].
     pub fn is_touched(&self) -> bool {
         self.is_announced_touched || self.touched != Touched::default()

@@ -1,7 +1,7 @@
 //! The answer as a value: what the evaluator found, with the Service behind it and the standing of each endpoint.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use fairlead_dataplane::compile::Frontend;
 use fairlead_dataplane::evaluate::{Endpoint, Evaluation, Outcome, Packet, Step};
@@ -9,6 +9,7 @@ use fairlead_dataplane::program::LocalPods;
 use fairlead_model::{Candidate, Family, Service, ServicePort, ServicePortName, TrafficPolicy};
 use serde_json::{Value, json};
 
+use crate::source::Surroundings;
 use crate::view::View;
 
 /// What becomes of a connection, and why.
@@ -17,6 +18,33 @@ pub(super) struct Explanation {
     pub(super) origin: Origin,
     pub(super) evaluation: Evaluation,
     pub(super) frontend: Option<Found>,
+    pub(super) answerer: Option<Answerer>,
+}
+
+/// The node that answers for an address on the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answerer {
+    pub(super) node: String,
+    pub(super) reason: String,
+    /// The MAC address of a machine outside of the cluster that the address is left to.
+    pub(super) stranger: Option<String>,
+}
+
+impl Answerer {
+    /// Who answers for it, if it is an address of a local provider that a node has claimed.
+    pub(super) fn of(surroundings: &Surroundings, address: IpAddr) -> Option<Self> {
+        let statuses = surroundings
+            .load_balancers
+            .values()
+            .filter_map(|load_balancer| load_balancer.status.as_ref());
+        let mut claims = statuses.flat_map(|status| &status.announcements);
+        let (_, by) = claims.find(|(text, _)| text.parse() == Ok(address))?;
+        Some(Self {
+            node: by.node.clone(),
+            reason: by.reason.clone(),
+            stranger: by.stranger.clone(),
+        })
+    }
 }
 
 /// Where the connection comes from, as the rules see it.
@@ -58,6 +86,7 @@ impl Explanation {
             origin,
             evaluation,
             frontend: find(view, packet),
+            answerer: None,
         }
     }
 
@@ -99,6 +128,7 @@ impl Explanation {
             "endpoints": self.endpoints().map(|endpoint| endpoint.address.to_string()).collect::<Vec<_>>(),
             "masquerade": self.is_masqueraded(),
             "service": self.service(),
+            "answeredBy": self.answerer.as_ref().map(|answerer| &answerer.node),
             "steps": self.evaluation.steps.iter().map(|step| step_text(step, usize::MAX)).collect::<Vec<_>>(),
         })
     }
@@ -150,7 +180,7 @@ fn find(view: &View, packet: &Packet) -> Option<Found> {
         Kind::NodePort
     } else if service.cluster_ips.contains(&address) {
         Kind::ClusterIp
-    } else if service.load_balancer_ips.contains(&address) {
+    } else if service.load_balancer_ips.contains(&address) || view.is_announced(&owner.service, address) {
         Kind::LoadBalancerIp
     } else {
         Kind::ExternalIp

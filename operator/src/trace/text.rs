@@ -5,7 +5,7 @@ use std::fmt;
 use fairlead_dataplane::evaluate::Outcome;
 use fairlead_model::{Candidate, Standing, TrafficPolicy};
 
-use super::explain::{Explanation, Found, Kind, Origin, address_of, step_text};
+use super::explain::{Answerer, Explanation, Found, Kind, Origin, address_of, step_text};
 
 /// Elements shown of one rule; a Service with a hundred endpoints need not fill the screen twice.
 const MOST_ELEMENTS: usize = 3;
@@ -29,6 +29,16 @@ impl fmt::Display for Text<'_> {
         match (&it.frontend, it.service()) {
             (Some(found), Some(service)) => writeln!(f, "Service {service}, {}", kind_text(found))?,
             _ => writeln!(f, "no Service has this address, port and protocol here")?,
+        }
+        if let Some(Answerer { node, reason, stranger }) = &it.answerer {
+            let address = it.packet.destination.ip();
+            match stranger {
+                None => writeln!(f, "On the network node {node} answers for {address} ({reason})")?,
+                Some(mac) => writeln!(
+                    f,
+                    "On the network {mac}, which is no node, has {address}; node {node} leaves it alone"
+                )?,
+            }
         }
         writeln!(f, "\n{}", self.verdict())?;
         self.endpoints(f)?;

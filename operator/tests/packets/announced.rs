@@ -1,7 +1,7 @@
 //! Addresses of local providers, announced by the agents and asked for by ARP and NDP.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use fairlead_lab::{Family, Protocol, test_name, wait_until};
@@ -14,6 +14,15 @@ use crate::world::{CLUSTER_CIDR, PATIENT, Workload, World, in_world};
 /// For an answer of a node that answers for the address.
 const SOON: Duration = Duration::from_millis(300);
 const VIPS: [&str; 2] = ["172.30.0.200", "fd00:172:30::200"];
+
+/// Runs a test with agents that have a key for their heartbeats.
+fn in_world_with_key(test: &str, body: impl FnOnce(&mut World) + Send) {
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    fs::write(&key, "a key of thirty-two bytes or more").unwrap();
+    let key = format!("--heartbeat-key-file={}", key.display());
+    in_world(test, &[CLUSTER_CIDR, &key], body);
+}
 
 fn ours(kind: &str, name: &str, spec: &Value) -> Value {
     json!({ "apiVersion": "fairlead.io/v1alpha1", "kind": kind, "metadata": { "name": name }, "spec": spec })
@@ -87,11 +96,7 @@ fn wait_for_servers(world: &World, port: u16, servers: &[&str]) {
 
 #[test]
 fn services_of_policy_local_share_an_address_though_their_pods_are_on_different_nodes() {
-    let folder = tempfile::tempdir().unwrap();
-    let key = folder.path().join("key");
-    fs::write(&key, "a key of thirty-two bytes or more").unwrap();
-    let key = format!("--heartbeat-key-file={}", key.display());
-    in_world(test_name!(), &[CLUSTER_CIDR, &key], |world| {
+    in_world_with_key(test_name!(), |world| {
         let pods = [1, 2, 3].map(|node| Workload::start(world, node, &format!("web-{node}"), &[8080]));
         let [first, second, third] = &pods;
         let mut objects = ground(world);
@@ -110,5 +115,31 @@ fn services_of_policy_local_share_an_address_though_their_pods_are_on_different_
         world.apply(objects);
         wait_for_servers(world, 81, &["web-3"]);
         wait_for_servers(world, 82, &["web-2"]);
+    });
+}
+
+/// Its addresses are in no status of the Service's own.
+#[test]
+fn a_service_of_type_node_port_is_reached_and_traced_at_its_load_balancer_addresses() {
+    in_world_with_key(test_name!(), |world| {
+        let web = Workload::start(world, 2, "web-2", &[8080]);
+        let mut objects = ground(world);
+        let mut sharing = sharing(1, "web", &[&web]);
+        sharing[0]["spec"]["type"] = json!("NodePort");
+        sharing[0]["status"] = json!({});
+        sharing[1]["status"]["announcements"] =
+            json!({ VIPS[0]: { "node": "node-2", "reason": "Vacant", "epoch": 1 } });
+        objects.extend(sharing);
+        world.apply(objects);
+        wait_for_servers(world, 81, &["web-2"]);
+        for (family, vip) in Family::BOTH.into_iter().zip(VIPS) {
+            let vip: IpAddr = vip.parse().unwrap();
+            let client = world.lab.client().addresses().of(family);
+            let answer = world.trace(2, client, SocketAddr::new(vip, 81), Protocol::Tcp);
+            let endpoint = SocketAddr::new(web.addresses().of(family), 8080).to_string();
+            assert_eq!(answer["endpoints"], json!([endpoint]), "{answer}");
+            let node = vip.is_ipv4().then_some("node-2");
+            assert_eq!(answer["answeredBy"], json!(node), "{answer}");
+        }
     });
 }
