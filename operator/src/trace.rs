@@ -152,10 +152,7 @@ async fn collect(flags: &TraceFlags) -> anyhow::Result<(View, Option<Arc<Surroun
                 None => return Err(source.task.failed().await.into()),
             }
         }
-        let told = timeout(
-            WAIT_FOR_LOAD_BALANCERS,
-            source.surroundings.wait_for(|surroundings| surroundings.is_some()),
-        );
+        let told = timeout(WAIT_FOR_LOAD_BALANCERS, source.surroundings.wait_for(Option::is_some));
         let surroundings = told.await.ok().and_then(|told| told.ok()?.clone());
         if let Some(surroundings) = &surroundings {
             view.set_announced(addresses_of_services(surroundings));
