@@ -84,7 +84,7 @@ fn wait_for_servers(world: &World, port: u16, servers: &[&str]) {
             let mut last = Err("nobody answers".to_owned());
             let seen = wait_until(PATIENT, "the right servers", || {
                 let probe = probe(protocol, vip, port);
-                if probe.clone().within(SOON).send(world.lab.client()).answer.is_reply() {
+                if probe.within(SOON).send(world.lab.client()).answer.is_reply() {
                     last = check(world.lab.client(), probe, &wanted);
                 }
                 last.is_ok()
