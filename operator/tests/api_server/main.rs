@@ -8,6 +8,7 @@
 mod conflicts;
 mod crds;
 mod foretold;
+mod kit;
 mod leader;
 mod load_balancers;
 mod objects;

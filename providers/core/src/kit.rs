@@ -17,11 +17,11 @@ pub trait Bench {
     type Contents: PartialEq + Debug;
 
     /// A backend with nothing of ours, and with objects of others that look like ours as much as they can.
-    fn backend(&self) -> Self::Backend;
+    fn backend(&self) -> impl Future<Output = Self::Backend>;
     /// A provider on a backend.
     fn provider(&self, backend: &Self::Backend) -> Self::Provider;
     /// What is in a backend. Names that are given at random are left out.
-    fn contents(&self, backend: &Self::Backend) -> Self::Contents;
+    fn contents(&self, backend: &Self::Backend) -> impl Future<Output = Self::Contents>;
     /// A load balancer.
     fn key(&self) -> <Self::Provider as Provider>::Key;
     /// What it shall be, one after another: each is a change of the one before. At least two.
@@ -57,12 +57,12 @@ async fn settle<B: Bench>(
 }
 
 async fn nothing_is_done_where_nothing_is_wanted<B: Bench>(bench: &B) {
-    let backend = bench.backend();
+    let backend = bench.backend().await;
     assert_eq!(settle(bench, &backend, None).await, 0, "there was nothing to delete");
 }
 
 async fn what_is_made_stays_as_it_is<B: Bench>(bench: &B) {
-    let backend = bench.backend();
+    let backend = bench.backend().await;
     for desired in bench.desires() {
         assert!(settle(bench, &backend, Some(&desired)).await > 0, "each is a change");
         assert_eq!(
@@ -75,12 +75,12 @@ async fn what_is_made_stays_as_it_is<B: Bench>(bench: &B) {
 
 async fn what_is_deleted_leaves_what_was_there_before<B: Bench>(bench: &B) {
     for desired in bench.desires() {
-        let backend = bench.backend();
-        let before = bench.contents(&backend);
+        let backend = bench.backend().await;
+        let before = bench.contents(&backend).await;
         settle(bench, &backend, Some(&desired)).await;
         settle(bench, &backend, None).await;
         assert_eq!(
-            bench.contents(&backend),
+            bench.contents(&backend).await,
             before,
             "others' objects are untouched and ours are gone"
         );
@@ -88,14 +88,14 @@ async fn what_is_deleted_leaves_what_was_there_before<B: Bench>(bench: &B) {
 }
 
 async fn a_step_done_twice_does_no_harm<B: Bench>(bench: &B) {
-    let (once, twice) = (bench.backend(), bench.backend());
+    let (once, twice) = (bench.backend().await, bench.backend().await);
     for desired in bench.desires().iter().map(Some).chain([None]) {
         settle(bench, &once, desired).await;
         let provider = Repeating(bench.provider(&twice));
         if let Err(error) = converge(&provider, &bench.key(), desired, &mut |_| {}).await {
             panic!("a step that is done twice fails: {error}");
         }
-        assert_eq!(bench.contents(&twice), bench.contents(&once));
+        assert_eq!(bench.contents(&twice).await, bench.contents(&once).await);
     }
 }
 
@@ -105,7 +105,7 @@ async fn a_crash_after_any_step_changes_nothing_of_the_end<B: Bench>(bench: &B) 
     let desires = bench.desires();
     let changes: Vec<_> = desires.iter().map(Some).chain([None]).collect();
     for index in 0..changes.len() {
-        let whole = bench.backend();
+        let whole = bench.backend().await;
         let mut steps = 0;
         for &desired in &changes[..=index] {
             steps = settle(bench, &whole, desired).await;
@@ -114,15 +114,15 @@ async fn a_crash_after_any_step_changes_nothing_of_the_end<B: Bench>(bench: &B) 
             let broken = broken(bench, &changes[..=index], lived).await;
             settle(bench, &broken, changes[index]).await;
             assert_eq!(
-                bench.contents(&broken),
-                bench.contents(&whole),
+                bench.contents(&broken).await,
+                bench.contents(&whole).await,
                 "change {index}, after a crash behind step {lived}"
             );
             let unwanted = self::broken(bench, &changes[..=index], lived).await;
             settle(bench, &unwanted, None).await;
             assert_eq!(
-                bench.contents(&unwanted),
-                bench.contents(&bench.backend()),
+                bench.contents(&unwanted).await,
+                bench.contents(&bench.backend().await).await,
                 "something is orphaned by change {index} after a crash behind step {lived}"
             );
         }
@@ -135,7 +135,7 @@ async fn broken<B: Bench>(
     changes: &[Option<&<B::Provider as Provider>::Desired>],
     lived: usize,
 ) -> B::Backend {
-    let backend = bench.backend();
+    let backend = bench.backend().await;
     let (last, earlier) = changes.split_last().expect("there is a change");
     for desired in earlier {
         settle(bench, &backend, *desired).await;

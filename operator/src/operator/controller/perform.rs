@@ -5,11 +5,12 @@ use std::sync::Arc;
 use fairlead_crds::LoadBalancer;
 use fairlead_model::ServiceName;
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use super::plan::{FINALIZER, KEEPER, Step};
+use super::plan::{FINALIZER, KEEPER, Observed, Step};
 use super::watch::{Change, Told};
 
 /// Why a step could not be done.
@@ -44,6 +45,24 @@ pub struct Target {
     pub uid: Option<String>,
     /// Its resource version and finalizers.
     pub version: Option<(String, Vec<String>)>,
+}
+
+impl Target {
+    /// The Service as it is when its steps are planned.
+    pub fn of(observed: &Observed<'_>) -> Self {
+        let metadata = observed.service.map(|service| &service.metadata);
+        Self {
+            key: observed.key.clone(),
+            uid: metadata.and_then(|metadata| metadata.uid.clone()),
+            version: metadata.and_then(finalizers_of),
+        }
+    }
+}
+
+/// The resource version and the finalizers.
+fn finalizers_of(metadata: &ObjectMeta) -> Option<(String, Vec<String>)> {
+    let version = metadata.resource_version.clone()?;
+    Some((version, metadata.finalizers.clone().unwrap_or_default()))
 }
 
 impl Performer {
@@ -136,11 +155,36 @@ impl Performer {
         gone_is_done(patched.map(load_balancer_is))
     }
 
-    /// The list is written whole, so it must be the one that was seen.
+    /// The list is written whole, so it must be the one that was seen. It is looked at anew once if the Service has changed, as it has by an
+    /// earlier step.
     async fn set_finalizer(&self, target: &Target, is_wanted: bool) -> kube::Result<Option<Told>> {
-        let Some((version, finalizers)) = &target.version else {
+        let Some(seen) = &target.version else {
             return Ok(None);
         };
+        match self.write_finalizers(target, seen, is_wanted).await {
+            Err(kube::Error::Api(status)) if status.is_conflict() => {
+                let services: Api<Service> = Api::namespaced(self.client.clone(), &target.key.namespace);
+                let now = services.get_opt(&target.key.name).await?;
+                let Some(now) = now.filter(|now| now.metadata.uid == target.uid) else {
+                    return Ok(None);
+                };
+                match finalizers_of(&now.metadata) {
+                    Some(seen) if seen.1.iter().any(|name| name == FINALIZER) != is_wanted => {
+                        self.write_finalizers(target, &seen, is_wanted).await
+                    }
+                    _ => Ok(Some(service_is(now))),
+                }
+            }
+            written => written,
+        }
+    }
+
+    async fn write_finalizers(
+        &self,
+        target: &Target,
+        (version, finalizers): &(String, Vec<String>),
+        is_wanted: bool,
+    ) -> kube::Result<Option<Told>> {
         let mut finalizers: Vec<_> = finalizers.iter().filter(|name| *name != FINALIZER).collect();
         let ours = FINALIZER.to_owned();
         if is_wanted {

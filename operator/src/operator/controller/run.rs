@@ -19,12 +19,12 @@ use tokio::time::{Instant, sleep_until};
 use super::decide::Decider;
 use super::figures::{Board, Figures};
 use super::notes::{self, Note};
-use super::perform::Performer;
+use super::perform::{Performer, Target};
 use super::plan::{self, Complaint, Wanted};
 use super::queue::{Outcome, Queue};
 use super::reports;
 use super::watch::{self, Change, Told};
-use super::work::{Done, Work, target};
+use super::work::{Done, Work};
 use super::world::{Touched, key_of};
 use crate::operator::lease::Claims;
 
@@ -240,7 +240,7 @@ impl Controller {
         };
         let notes = notes::notes(&observed, &steps, complaint);
         let work = Work {
-            target: target(&observed),
+            target: Target::of(&observed),
             service: self.decider.world.services.get(&key).cloned(),
             steps,
             notes,

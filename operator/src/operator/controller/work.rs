@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::notes::{self, Note};
 use super::perform::{PerformError, Performer, Target};
-use super::plan::{Observed, Step};
+use super::plan::Step;
 use super::queue::Outcome;
 use super::watch::Told;
 use crate::chain::Chain;
@@ -19,19 +19,6 @@ use crate::chain::Chain;
 const CONFLICT_PAUSE: Duration = Duration::from_millis(100);
 /// How long one step may take.
 const STEPS_WITHIN: Duration = Duration::from_secs(30);
-
-/// The Service as it is when its steps are planned.
-pub(super) fn target(observed: &Observed<'_>) -> Target {
-    let metadata = observed.service.map(|service| &service.metadata);
-    Target {
-        key: observed.key.clone(),
-        uid: metadata.and_then(|metadata| metadata.uid.clone()),
-        version: metadata.and_then(|metadata| {
-            let version = metadata.resource_version.clone()?;
-            Some((version, metadata.finalizers.clone().unwrap_or_default()))
-        }),
-    }
-}
 
 /// What came of the steps of a key.
 pub(super) struct Done {

@@ -108,7 +108,7 @@ impl Bench for Fault {
     type Backend = Boxes;
     type Contents = BTreeMap<String, (String, Option<String>)>;
 
-    fn backend(&self) -> Boxes {
+    async fn backend(&self) -> Boxes {
         let foreign = ("box-of-others".to_owned(), ("them".to_owned(), None));
         Arc::new(Mutex::new([foreign].into()))
     }
@@ -120,7 +120,7 @@ impl Bench for Fault {
         }
     }
 
-    fn contents(&self, backend: &Boxes) -> Self::Contents {
+    async fn contents(&self, backend: &Boxes) -> Self::Contents {
         backend.lock().unwrap().clone()
     }
 

@@ -62,7 +62,7 @@ impl Bench for Changes {
     type Backend = Arc<Mutex<Contents>>;
     type Contents = BTreeSet<String>;
 
-    fn backend(&self) -> Arc<Mutex<Contents>> {
+    async fn backend(&self) -> Arc<Mutex<Contents>> {
         Arc::new(Mutex::new(account()))
     }
 
@@ -70,7 +70,7 @@ impl Bench for Changes {
         Aws(backend.clone())
     }
 
-    fn contents(&self, backend: &Arc<Mutex<Contents>>) -> BTreeSet<String> {
+    async fn contents(&self, backend: &Arc<Mutex<Contents>>) -> BTreeSet<String> {
         backend.lock().unwrap().shown()
     }
 
