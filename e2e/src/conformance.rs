@@ -25,12 +25,13 @@ fn page(results: &[Results]) -> String {
          with Fairlead as the only proxy. `cargo e2e up --kube-proxy nftables`, then `cargo e2e deploy --proxy kube-proxy` or\n\
          `cargo e2e deploy`, and `cargo e2e upstream --write` runs the tests and makes this page. Left out are tests marked\n\
          Disruptive, Serial, Feature, `FeatureGate` or Provider. Three tests of Traffic Distribution want two nodes in each of three\n\
-         zones, and skip themselves on fewer; those of family dual ran with `--workers 5`.\n\n\
+         zones, and skip themselves on fewer; those of family dual ran with `--workers 5`. The tests of load balancers\n\
+         (`cargo e2e upstream load-balancers`) ran with Fairlead's local provider, and not with kube-proxy, which has none.\n\n\
          ✓ passed, ✗ failed, – skipped itself, empty: not run. Each cell is `kube-proxy / Fairlead`.\n\n",
         kubernetes_version()
     );
     page.push_str(&summary(results));
-    for suite in Suite::ALL {
+    for suite in Suite::SHOWN {
         let of_suite: Vec<_> = results.iter().filter(|results| results.suite == suite).collect();
         if !of_suite.is_empty() {
             page.push_str(&section(suite, &of_suite));
@@ -48,7 +49,7 @@ fn kubernetes_version() -> String {
 /// How many passed.
 fn summary(results: &[Results]) -> String {
     let mut text = "| tests | family | kube-proxy | Fairlead |\n|---|---|---|---|\n".to_owned();
-    for suite in Suite::ALL {
+    for suite in Suite::SHOWN {
         for family in FAMILIES {
             let cells = PROXIES.map(|proxy| {
                 let of = find(results, suite, family, proxy)?;

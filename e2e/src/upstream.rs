@@ -92,6 +92,19 @@ impl Suite {
         Self::Slow,
     ];
 
+    /// Those whose results are in docs/conformance.md.
+    pub const SHOWN: [Self; 9] = [
+        Self::Services,
+        Self::EndpointSlice,
+        Self::Conntrack,
+        Self::TrafficDistribution,
+        Self::GranularChecks,
+        Self::KubeProxy,
+        Self::Dns,
+        Self::Slow,
+        Self::LoadBalancers,
+    ];
+
     /// Its name on the command line and in file names.
     pub fn name(self) -> String {
         self.to_possible_value()
