@@ -200,7 +200,9 @@ pub fn repository() -> PathBuf {
     // cargo says where the package is. What was compiled in may be another checkout, built in the same target folder.
     let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     let package = PathBuf::from(package);
-    package.parent().map_or(package.clone(), PathBuf::from)
+    let mut folders = package.ancestors();
+    let root = folders.find(|folder| folder.join("Cargo.lock").exists());
+    root.map_or(package.clone(), PathBuf::from)
 }
 
 /// Where results and the traces of failures go; ignored by git.

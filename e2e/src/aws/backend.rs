@@ -173,6 +173,11 @@ impl AwsBackend {
         &self.localstack
     }
 
+    /// What is behind the proxy, for further accounts of it.
+    pub fn shared(&self) -> Arc<LocalStack> {
+        self.localstack.clone()
+    }
+
     /// The number of the account.
     pub fn account(&self) -> &str {
         &self.account

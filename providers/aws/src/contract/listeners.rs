@@ -60,6 +60,11 @@ impl AlpnPolicy {
         Self::Http2Preferred,
     ];
 
+    /// The one that AWS writes so.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.word() == word)
+    }
+
     /// As AWS writes it.
     pub const fn word(self) -> &'static str {
         match self {
