@@ -18,7 +18,7 @@ use crate::operator::controller::plan::{self, Step, Wanted};
 use crate::operator::controller::world::key_of;
 
 /// What the operator would have written for a Service.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Written {
     /// Its name.
     pub(crate) key: ServiceName,

@@ -14,7 +14,7 @@ use super::control_plane::addresses_of;
 use super::traffic::Interrupted;
 
 /// How long it may take until somebody answers: agents that start wait for each other.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// Nobody listens there: whoever sends to it wants to know where the address is, and no more.
 const DISCARD: u16 = 9;
 const INTERFACE: &str = "eth0";
@@ -96,11 +96,12 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 /// Waits until the client has found the owner of every address of these load balancers that is on its link, and the owner says the same.
-/// What nobody answers for stays without one.
+/// What nobody answers for within `limit` stays without one.
 pub(super) fn announced(
     load_balancers: &[LoadBalancer],
     lab: &Lab,
     agents: &[Agent],
+    limit: Duration,
     is_interrupted: &AtomicBool,
 ) -> anyhow::Result<Vec<Announced>> {
     let mut announced = Vec::new();
@@ -135,7 +136,7 @@ pub(super) fn announced(
         (are_all || failure.is_some()).then_some(())
     };
     // Where nobody answers, the report says so.
-    let _deadline = wait_for(ANSWERED_WITHIN, "nodes to answer for their addresses", look);
+    let _deadline = wait_for(limit, "nodes to answer for their addresses", look);
     if is_interrupted.load(Ordering::Relaxed) {
         return Err(Interrupted.into());
     }

@@ -22,7 +22,6 @@ use std::time::SystemTime;
 use anyhow::Context;
 use fairlead_crds::LoadBalancer;
 use fairlead_model::ServiceName;
-use kube::ResourceExt;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -110,6 +109,7 @@ struct Copy {
     from: PathBuf,
     to: PathBuf,
     files: BTreeMap<OsString, File>,
+    decided: Vec<Written>,
     load_balancers: Vec<LoadBalancer>,
     /// What was written last.
     written: BTreeMap<OsString, Vec<u8>>,
@@ -130,6 +130,7 @@ impl Copy {
             from: from.to_owned(),
             to: to.to_owned(),
             files: BTreeMap::new(),
+            decided: Vec::new(),
             load_balancers: Vec::new(),
             written: BTreeMap::new(),
         }
@@ -139,30 +140,27 @@ impl Copy {
     fn look(&mut self) -> io::Result<Decisions> {
         self.read()?;
         let objects = self.objects();
-        let (written, mut complaints) =
-            match written(&objects, self.load_balancers.clone(), NAMESPACE, SystemTime::now()) {
-                Ok(written) => (written, Vec::new()),
-                // Nothing changes hands because of an object that cannot be understood.
-                Err(error) => return self.write(&[]).map(|()| self.decisions(vec![error.to_string()])),
-            };
-        let complain = |written: &Written| Some(format!("Service {}: {}", written.key, written.complaint.as_ref()?));
-        complaints.extend(written.iter().filter_map(complain));
+        let mut complaints = Vec::new();
+        match written(&objects, self.load_balancers.clone(), NAMESPACE, SystemTime::now()) {
+            Ok(decided) => self.decide(&objects, decided),
+            // Nothing changes hands because of an object that cannot be understood.
+            Err(error) => complaints.push(error.to_string()),
+        }
+        let complaint = |written: &Written| Some(format!("Service {}: {}", written.key, written.complaint.as_ref()?));
+        complaints.extend(self.decided.iter().filter_map(complaint));
+        self.write()?;
+        Ok(self.decisions(complaints))
+    }
+
+    fn decide(&mut self, objects: &[Object], decided: Vec<Written>) {
         let of_files: BTreeSet<_> = objects
             .iter()
             .filter(|object| object.kind == "LoadBalancer")
             .map(key_of)
             .collect();
-        let load_balancers = written.iter().filter_map(|written| written.load_balancer.clone());
-        self.load_balancers = load_balancers
-            .filter(|object| {
-                !of_files.contains(&ServiceName::new(
-                    object.namespace().unwrap_or_default(),
-                    object.name_any(),
-                ))
-            })
-            .collect();
-        self.write(&written)?;
-        Ok(self.decisions(complaints))
+        let own = decided.iter().filter(|written| !of_files.contains(&written.key));
+        self.load_balancers = own.filter_map(|written| written.load_balancer.clone()).collect();
+        self.decided = decided;
     }
 
     fn decisions(&self, complaints: Vec<String>) -> Decisions {
@@ -203,10 +201,13 @@ impl Copy {
             .collect()
     }
 
-    fn write(&mut self, written: &[Written]) -> io::Result<()> {
+    fn write(&mut self) -> io::Result<()> {
         let mut now = BTreeMap::new();
         for (name, file) in &self.files {
-            let changed = file.is_good.then(|| with_status(&file.objects, written)).flatten();
+            let changed = file
+                .is_good
+                .then(|| with_status(&file.objects, &self.decided))
+                .flatten();
             now.insert(name.clone(), changed.unwrap_or_else(|| file.bytes.clone()));
         }
         if !self.load_balancers.is_empty() {

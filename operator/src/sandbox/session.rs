@@ -13,7 +13,7 @@ use fairlead_lab::{Lab, LinkState, Pod};
 use fairlead_model::ServiceName;
 
 use super::agents::{Agent, Death, write_heartbeat_key};
-use super::announced::{Announced, addresses_on_link, announced};
+use super::announced::{ANSWERED_WITHIN, Announced, addresses_on_link, announced};
 use super::control_plane::ControlPlane;
 use super::ground::{Ground, VISITOR, alone};
 use super::health::health_checks;
@@ -117,8 +117,12 @@ impl Session {
 
     /// Waits until nodes answer for the addresses of pools.
     pub(super) fn find_owners(&mut self) -> anyhow::Result<()> {
+        self.find_owners_within(ANSWERED_WITHIN)
+    }
+
+    fn find_owners_within(&mut self, limit: Duration) -> anyhow::Result<()> {
         let load_balancers = self.load_balancers();
-        self.announced = announced(&load_balancers, &self.lab, &self.agents, &self.is_interrupted)?;
+        self.announced = announced(&load_balancers, &self.lab, &self.agents, limit, &self.is_interrupted)?;
         let owner = |announced: &Announced| Some((announced.address, announced.owner.as_ref()?.node));
         self.owners = self.announced.iter().filter_map(owner).collect();
         self.set_routes()
@@ -219,10 +223,11 @@ impl Session {
         let mut report = self.look(extent, effect)?;
         for _ in 1..LOOKS {
             let before = self.owners.clone();
-            self.find_owners()?;
+            self.find_owners_within(Duration::ZERO)?;
             if self.owners == before {
                 break;
             }
+            self.find_owners()?;
             report = self.look(extent, effect)?;
         }
         Ok(report)

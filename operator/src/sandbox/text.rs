@@ -84,7 +84,7 @@ pub(super) fn announced(announced: &[AnnouncedReport], screen: Screen) -> String
         let reason = row
             .reason
             .as_ref()
-            .map(|reason| format!(" {reason}"))
+            .map(|reason| format!(" ({reason})"))
             .unwrap_or_default();
         let plain = |text: &Option<String>| vec![Item::plain(text.clone().unwrap_or_default())];
         let service = if last.replace(&row.service) == Some(&row.service) {

@@ -134,3 +134,20 @@ fn a_broken_file_is_the_agents_matter_and_moves_no_address() {
     assert_eq!(stage.look(), before);
     assert_eq!(stage.addresses("web.yaml")["web"], [ip("172.30.0.200")]);
 }
+
+#[test]
+fn an_object_that_only_an_operator_reads_is_named_and_moves_no_address() {
+    let mut stage = Stage::new(&[("pool.yaml", POOL), ("web.yaml", &service("web"))]);
+    let before = stage.look();
+    stage.write(
+        "team.yaml",
+        "apiVersion: v1\nkind: Namespace\nmetadata: { name: team, labels: [a] }\n",
+    );
+    let after = stage.look();
+    assert_eq!(after.load_balancers, before.load_balancers);
+    assert!(
+        after.complaints[0].starts_with("Namespace team: metadata.labels"),
+        "{after:?}"
+    );
+    assert_eq!(stage.addresses("web.yaml")["web"], [ip("172.30.0.200")]);
+}

@@ -60,7 +60,7 @@ pub(super) fn cut(node: &str, addresses: &[Moved], screen: Screen) -> String {
         let reason = moved
             .reason
             .as_ref()
-            .map(|reason| format!(" {reason}"))
+            .map(|reason| format!(" ({reason})"))
             .unwrap_or_default();
         let _ = writeln!(
             text,
@@ -207,7 +207,7 @@ mod tests {
             "fd00:172:30::230  ━━━━━━━━······························━━━━━━━━━━━━  300 ms lost",
             "172.30.0.231      ━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━  nothing lost",
             "                          ▲ node-1 loses its power      ▲ node-2 answers",
-            "✓ node-2 answers for fd00:172:30::230: node-1 was silent for 302 ms OwnerDead; 60 connections were lost",
+            "✓ node-2 answers for fd00:172:30::230: node-1 was silent for 302 ms (OwnerDead); 60 connections were lost",
         ];
         assert_eq!(lines, wanted);
         let back = back(
