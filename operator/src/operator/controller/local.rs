@@ -156,6 +156,13 @@ impl Local {
             }
         }
         for (key, load_balancer) in world.load_balancers.iter() {
+            // What was found free while nobody listened.
+            let announcements = load_balancer.status.iter().flat_map(|status| &status.announcements);
+            for (text, _) in announcements.filter(|(_, by)| by.stranger.is_none()) {
+                if let Ok(address) = text.parse() {
+                    self.allocator.unquarantine(address);
+                }
+            }
             self.hear(key, Some(load_balancer), now);
         }
     }
