@@ -104,25 +104,27 @@ async fn a_step_done_twice_does_no_harm<B: Bench>(bench: &B) {
 async fn a_crash_after_any_step_changes_nothing_of_the_end<B: Bench>(bench: &B) {
     let desires = bench.desires();
     let changes: Vec<_> = desires.iter().map(Some).chain([None]).collect();
+    let nothing = bench.contents(&bench.backend().await).await;
     for index in 0..changes.len() {
         let whole = bench.backend().await;
         let mut steps = 0;
         for &desired in &changes[..=index] {
             steps = settle(bench, &whole, desired).await;
         }
+        let whole = bench.contents(&whole).await;
         for lived in 0..steps {
             let broken = broken(bench, &changes[..=index], lived).await;
             settle(bench, &broken, changes[index]).await;
             assert_eq!(
                 bench.contents(&broken).await,
-                bench.contents(&whole).await,
+                whole,
                 "change {index}, after a crash behind step {lived}"
             );
             let unwanted = self::broken(bench, &changes[..=index], lived).await;
             settle(bench, &unwanted, None).await;
             assert_eq!(
                 bench.contents(&unwanted).await,
-                bench.contents(&bench.backend().await).await,
+                nothing,
                 "something is orphaned by change {index} after a crash behind step {lived}"
             );
         }

@@ -34,20 +34,22 @@ impl Bench for Changes {
     type Backend = Backend;
     type Contents = Value;
 
-    fn backend(&self) -> Backend {
+    async fn backend(&self) -> Backend {
         let aws = AwsBackend::on(self.localstack.clone()).unwrap();
         let network = aws.boto().make_network(CLUSTER, 0).unwrap();
-        wait(furnish(&aws, &network));
+        furnish(&aws, &network).await;
         Backend { aws, network }
     }
 
     fn provider(&self, backend: &Backend) -> OneService {
-        let operator = wait(Operator::start(&backend.aws, &backend.network));
+        let start = Operator::start(&backend.aws, &backend.network);
+        let runtime = tokio::runtime::Handle::current();
+        let operator = tokio::task::block_in_place(|| runtime.block_on(start));
         let pods = PODS.map(str::to_owned).into();
         OneService { operator, pods }
     }
 
-    fn contents(&self, backend: &Backend) -> Value {
+    async fn contents(&self, backend: &Backend) -> Value {
         contents(&backend.aws, &backend.network)
     }
 
@@ -137,12 +139,6 @@ async fn furnish(aws: &AwsBackend, network: &Network) {
         .default_actions(action.build())
         .set_tags(Some(tags.into()));
     listener.send().await.unwrap();
-}
-
-/// Waits in the middle of what cannot.
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Handle::current();
-    tokio::task::block_in_place(|| runtime.block_on(future))
 }
 
 fn passes(test: &str, desires: Vec<Wish>) {
