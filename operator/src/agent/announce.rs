@@ -16,6 +16,7 @@ pub mod memory;
 pub mod metrics;
 pub mod plan;
 pub mod reach;
+mod reports;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -25,7 +26,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use fairlead_dataplane::links::LinkTable;
 use fairlead_local::allocation::Selector;
 use fairlead_local::announcement::{Link, StartError};
-use fairlead_local::ownership::{Ineligible, NodeId, OwnReason, YieldReason};
+use fairlead_local::ownership::NodeId;
 use fairlead_local::speaker::{Plan, Report, Speaker, Start};
 use fairlead_model::ServiceName;
 use kube::Client;
@@ -34,7 +35,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use self::claims::{Claim, Stranger};
+use self::claims::Claim;
 use self::flags::AnnounceFlags;
 use self::key::{KeyWatch, Keys};
 use self::links::{Around, LocalPort};
@@ -407,89 +408,6 @@ impl Announcing {
         }
     }
 
-    fn hear(&mut self, report: Report) {
-        self.metrics.heard(&report);
-        let is_of_links = matches!(
-            report,
-            Report::Owns { .. }
-                | Report::Yields { .. }
-                | Report::Links(_)
-                | Report::PeerSilent(_)
-                | Report::PeerHeard(_)
-        );
-        self.is_stale.link_table |= is_of_links;
-        match report {
-            Report::Owns {
-                address,
-                epoch,
-                why,
-                silence,
-            } => {
-                let reason = reason_to_own(why);
-                tracing::info!(%address, epoch, reason, ?silence, "answering for the address");
-                let claim = Claim {
-                    epoch,
-                    reason,
-                    stranger: Stranger::Unknown,
-                };
-                self.owned.insert(address, claim);
-                self.resuming.remove(&address);
-                self.remember_soon();
-            }
-            Report::Yields { address, why } => {
-                tracing::info!(%address, reason = reason_to_yield(why), "not answering for the address any more");
-                self.owned.remove(&address);
-                self.resuming.remove(&address);
-                self.remember_soon();
-            }
-            Report::PeerSilent(node) => {
-                self.heard.remove(&node);
-                self.show_silence();
-                tracing::info!(node = self.name_of(node), "the node is silent");
-                // Perhaps only the API server can tell who goes on.
-                if let Some(reach) = &self.reach {
-                    reach.ask();
-                }
-            }
-            Report::PeerHeard(node) => {
-                self.heard.insert(node);
-                self.show_silence();
-                tracing::info!(node = self.name_of(node), "the node is heard");
-            }
-            Report::Links(links) => self.links = links,
-            Report::Paused(gap) => tracing::warn!(?gap, "this process did not run for a while"),
-            Report::Split { address, winner } => {
-                tracing::warn!(%address, winner = self.name_of(winner), "two nodes answered for the address");
-            }
-            Report::Conflict {
-                address, mac, is_peer, ..
-            } if is_peer => tracing::info!(%address, mac, "another node announces the address too"),
-            Report::Conflict {
-                address,
-                mac,
-                is_silent,
-                ..
-            } => {
-                tracing::error!(%address, mac, is_silent, "a machine outside of the cluster has the address");
-                if let Some(claim) = self.owned.get_mut(&address).filter(|_| is_silent) {
-                    claim.stranger = Stranger::Present(mac);
-                }
-            }
-            Report::Free { address } => {
-                if let Some(claim) = self.owned.get_mut(&address) {
-                    claim.stranger = Stranger::Absent;
-                }
-            }
-        }
-        self.metrics.owned(self.owned.len());
-    }
-
-    fn name_of(&self, node: NodeId) -> &str {
-        let members = &self.memory.plan.members;
-        let name = members.keys().find(|name| NodeId::of(name) == node);
-        name.map_or("?", String::as_str)
-    }
-
     /// Writes what is not at the API server yet.
     fn claim(&mut self) {
         let Some(client) = &self.client else { return };
@@ -564,34 +482,5 @@ impl Announcing {
         }
         let (memory, file) = (self.to_remember(), self.file.clone());
         let _ = spawn_blocking(move || file.write_or_warn(&memory)).await;
-    }
-}
-
-fn reason_to_own(why: OwnReason) -> &'static str {
-    match why {
-        OwnReason::Vacant => "Vacant",
-        OwnReason::OwnerDead => "OwnerDead",
-        OwnReason::OwnerLeaves => "OwnerLeaves",
-        OwnReason::Resumed => "Resumed",
-        OwnReason::Reverted => "Reverted",
-    }
-}
-
-fn reason_to_yield(why: YieldReason) -> &'static str {
-    match why {
-        YieldReason::Isolated => "Isolated",
-        YieldReason::Superseded => "Superseded",
-        YieldReason::Paused => "Paused",
-        YieldReason::Removed => "Removed",
-        YieldReason::Ineligible(why) => match why {
-            Ineligible::Unknown => "Unknown",
-            Ineligible::NoCarrier => "NoCarrier",
-            Ineligible::PrefixDoesNotCover => "PrefixDoesNotCover",
-            Ineligible::DataplaneNotInSync => "DataplaneNotInSync",
-            Ineligible::NoLocalEndpoint => "NoLocalEndpoint",
-            Ineligible::Excluded => "Excluded",
-            Ineligible::NetworkUnavailable => "NetworkUnavailable",
-            Ineligible::Cordoned => "Cordoned",
-        },
     }
 }

@@ -14,7 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::{reason_to_own, reason_to_yield};
+use super::reports::{reason_to_own, reason_to_yield};
 
 /// From a quick detection to what other implementations need.
 const TAKE_OVER_BUCKETS: [f64; 10] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 2.0, 5.0, 10.0];

@@ -1,5 +1,7 @@
 //! The thread: waits for datagrams, words and time, and does what the protocol says. It makes no choices of its own but those about links.
 
+mod probing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -14,7 +16,7 @@ use rustix::io::Errno;
 use super::plan::{MEMBERS, Plan, Post};
 use super::sockets::Sockets;
 use super::{Input, Report, Shared, Start, address_of, group_of, neighbours};
-use crate::announcement::{self, Announcer, Holding, Link, ProbeResult};
+use crate::announcement::{Announcer, Holding, Link};
 use crate::ownership::{Agent, Eligibility, Event, Ineligible, NodeId, Output, OwnReason, YieldReason};
 
 /// Datagrams read from one socket before anything else is looked at.
@@ -25,11 +27,6 @@ const LONGEST: usize = 65_535;
 const REOPEN: Duration = Duration::from_millis(200);
 /// How often the MAC addresses of other nodes are looked up.
 const LOOK_UP: Duration = Duration::from_secs(5);
-/// How long nodes have to agree before an address is asked for once more.
-const DOUBT: Duration = Duration::from_millis(100);
-/// How long an address that another machine has is left alone.
-const CONFLICT_LASTS: Duration = Duration::from_mins(1);
-
 /// The thread's state.
 pub(super) struct Speaking {
     node: String,
@@ -256,67 +253,6 @@ impl Speaking {
             return Eligibility::Leaving;
         }
         post.eligibility
-    }
-
-    /// What the announcer heard.
-    fn heard(&mut self, event: announcement::Event) {
-        match event {
-            announcement::Event::LinksChanged => self.judge_all(),
-            announcement::Event::Probed { address, result } => {
-                if !self.probing.remove(&address) {
-                    return;
-                }
-                match result {
-                    ProbeResult::Conflict {
-                        mac, is_peer: false, ..
-                    } => self.conflict(address, mac),
-                    // Another node answers: the protocol sees to that.
-                    ProbeResult::Conflict { .. } | ProbeResult::Free | ProbeResult::NoLink => {
-                        self.doubted.remove(&address);
-                        self.hold(&[address].into());
-                        if result == ProbeResult::Free {
-                            (self.tell)(Report::Free { address });
-                        }
-                    }
-                }
-            }
-            announcement::Event::Conflict {
-                address, mac, is_peer, ..
-            } => (self.tell)(Report::Conflict {
-                address,
-                mac: mac.to_string(),
-                is_peer,
-                is_silent: false,
-            }),
-        }
-    }
-
-    /// Asks on the network whether the address is free, before it is answered for.
-    fn probe(&mut self, address: IpAddr) {
-        let Some(post) = self.plan.posts.get(&address) else {
-            return;
-        };
-        let scope = post.scope.clone();
-        self.probing.insert(address);
-        self.announcer
-            .with(|responder| responder.probe(address, scope, Instant::now()));
-    }
-
-    /// Another machine has the address. It was there first.
-    fn conflict(&mut self, address: IpAddr, mac: announcement::Mac) {
-        // The first time it may be a node that wants the address too, and gives way within milliseconds.
-        let is_first = self.doubted.insert(address);
-        let pause = if is_first { DOUBT } else { CONFLICT_LASTS };
-        self.conflicts.insert(address, Instant::now() + pause);
-        if is_first {
-            return;
-        }
-        (self.tell)(Report::Conflict {
-            address,
-            mac: mac.to_string(),
-            is_peer: false,
-            is_silent: true,
-        });
     }
 
     /// What has to be done now and then.
