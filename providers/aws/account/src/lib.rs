@@ -13,6 +13,13 @@
 //! | `network.rs` | the VPC, and the interfaces of targets |
 //! | `convert/` | between AWS' terms and ours |
 //!
+//! What the credentials must allow:
+//!
+//! | service | actions |
+//! |---|---|
+//! | `elasticloadbalancing` | `Describe*` of load balancers, target groups, listeners, their attributes and certificates, target health, tags and capacity reservations; `Create*`, `Modify*` and `Delete*` of load balancers, target groups and listeners; `ModifyCapacityReservation`, `SetSubnets`, `SetSecurityGroups`, `SetIpAddressType`, `RegisterTargets`, `DeregisterTargets`, `AddListenerCertificates`, `RemoveListenerCertificates`, `AddTags`, `RemoveTags` |
+//! | `ec2` | `DescribeVpcs`, `DescribeSubnets`, `DescribeRouteTables`, `DescribeAvailabilityZones`, `DescribeSecurityGroups`, `DescribeNetworkInterfaces`, `CreateSecurityGroup`, `DeleteSecurityGroup`, `AuthorizeSecurityGroupIngress`, `RevokeSecurityGroupIngress`, `CreateTags`, `DeleteTags` |
+//!
 //! Only this crate links the SDK: it takes minutes and gigabytes to compile.
 
 mod account;

@@ -40,8 +40,8 @@ impl AwsAccount {
         let _turn = self.looks.lock().await;
         let look = self.memory().begin();
         let (load_balancers, target_groups, groups) = futures::try_join!(
-            self.list_load_balancers(),
-            self.list_target_groups(),
+            self.list_load_balancers(&named.load_balancers),
+            self.list_target_groups(&named.target_groups),
             self.describe_all_groups()
         )?;
         let mut listing = Listing {
@@ -151,7 +151,11 @@ impl AwsAccount {
         Ok(())
     }
 
-    async fn list_load_balancers(&self) -> Result<BTreeMap<String, ObservedLoadBalancer>, Failure> {
+    /// Those of the VPC, and those that are named wherever they are.
+    async fn list_load_balancers(
+        &self,
+        named: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, ObservedLoadBalancer>, Failure> {
         let (mut all, mut marker) = (BTreeMap::new(), None);
         loop {
             let page = self.caller.elb("DescribeLoadBalancers", |elb| {
@@ -159,11 +163,12 @@ impl AwsAccount {
                 request.set_marker(marker.clone()).send()
             });
             let page = page.await?;
-            let ours = page
+            let is_named = |arn: Option<&str>| arn.is_some_and(|arn| named.contains(arn));
+            let found = page
                 .load_balancers()
                 .iter()
-                .filter(|found| found.vpc_id() == Some(&self.vpc));
-            let found = ours.filter_map(load_balancers::load_balancer);
+                .filter(|it| it.vpc_id() == Some(&self.vpc) || is_named(it.load_balancer_arn()))
+                .filter_map(load_balancers::load_balancer);
             all.extend(found.map(|found| (found.arn.clone(), found)));
             marker = page.next_marker().map(str::to_owned);
             if marker.is_none() {
@@ -172,7 +177,11 @@ impl AwsAccount {
         }
     }
 
-    async fn list_target_groups(&self) -> Result<BTreeMap<String, ObservedTargetGroup>, Failure> {
+    /// The same of target groups.
+    async fn list_target_groups(
+        &self,
+        named: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, ObservedTargetGroup>, Failure> {
         let (mut all, mut marker) = (BTreeMap::new(), None);
         loop {
             let page = self.caller.elb("DescribeTargetGroups", |elb| {
@@ -180,11 +189,12 @@ impl AwsAccount {
                 request.set_marker(marker.clone()).send()
             });
             let page = page.await?;
-            let ours = page
+            let is_named = |arn: Option<&str>| arn.is_some_and(|arn| named.contains(arn));
+            let found = page
                 .target_groups()
                 .iter()
-                .filter(|found| found.vpc_id() == Some(&self.vpc));
-            let found = ours.filter_map(target_groups::target_group);
+                .filter(|it| it.vpc_id() == Some(&self.vpc) || is_named(it.target_group_arn()))
+                .filter_map(target_groups::target_group);
             all.extend(found.map(|found| (found.arn.clone(), found)));
             marker = page.next_marker().map(str::to_owned);
             if marker.is_none() {

@@ -174,3 +174,56 @@ fn what_somebody_else_changes_is_found_and_mended() {
         assert_eq!(contents(aws, &network), whole);
     });
 }
+
+#[test]
+fn what_others_made_is_seen_while_it_is_named() {
+    with_network(test_name!(), 1, async |aws, network| {
+        let operator = Operator::start(aws, &network).await;
+        operator.account.look(&Named::default()).await.unwrap();
+        let theirs = {
+            let other = Operator::start(aws, &network).await;
+            other
+                .settle(&owner("theirs"), Some(&wish("theirs", &[], &[])))
+                .await
+                .unwrap();
+            let boto = aws.boto();
+            let seen = boto.describe().unwrap();
+            let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+            let balancer = text(&seen["LoadBalancers"][0]["LoadBalancerArn"]);
+            let listener = text(&seen["LoadBalancers"][0]["Listeners"][0]["ListenerArn"]);
+            let group = text(&seen["TargetGroups"][0]["TargetGroupArn"]);
+            let arns = [&balancer, &listener, &group];
+            let tags = json!({ "ResourceArns": arns, "TagKeys": ["fairlead.io/cluster"] });
+            boto.call("elbv2", "remove_tags", &tags).unwrap();
+            (balancer, group)
+        };
+        let look = async |named: Named, everything: bool| {
+            if everything {
+                operator.account.look(&named).await.unwrap();
+            } else {
+                operator.account.look_at(&named).await.unwrap();
+            }
+            operator.account.read(|seen| {
+                let listeners = seen.load_balancers.values().map(|found| found.listeners.len());
+                (
+                    listeners.sum::<usize>(),
+                    seen.target_groups.values().map(|it| it.targets.len()).sum::<usize>(),
+                )
+            })
+        };
+        let named = |balancers: &[&String], groups: &[&String]| Named {
+            load_balancers: balancers.iter().map(|arn| (*arn).clone()).collect(),
+            target_groups: groups.iter().map(|arn| (*arn).clone()).collect(),
+        };
+        assert_eq!(look(Named::default(), true).await, (0, 0), "nobody named it");
+        let gone = theirs.0.replace("loadbalancer/net/", "loadbalancer/net/not-");
+        assert_eq!(
+            look(named(&[&theirs.0, &gone], &[]), false).await,
+            (1, 0),
+            "what is not there is left out"
+        );
+        assert_eq!(look(named(&[], &[&theirs.1]), false).await, (1, 1));
+        assert_eq!(look(named(&[], &[&theirs.1]), true).await, (1, 1), "with who uses it");
+        assert_eq!(look(Named::default(), true).await, (0, 0));
+    });
+}
