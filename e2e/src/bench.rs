@@ -36,6 +36,8 @@ pub enum Bench {
     /// Measures how soon addresses move when a node loses its power, are one node's again after a partition, and come into being, in
     /// network namespaces.
     Addresses(addresses::Args),
+    /// Counts what a client loses while the API server is away, all agents are killed and a node loses its power, in network namespaces.
+    Absence(addresses::absence::Args),
     /// Compares the time that a client loses when the owner of an address loses its power, with MetalLB, on a running cluster.
     Failover(failover::Args),
 }
@@ -46,6 +48,7 @@ pub fn run(cluster: &crate::cluster::Cluster, bench: &Bench) -> Result<()> {
         Bench::Proxy(args) => proxy::run(args),
         Bench::Agent(args) => agent::run(args),
         Bench::Addresses(args) => addresses::run(args),
+        Bench::Absence(args) => addresses::absence::run(args),
         Bench::Failover(args) => failover::run(cluster, args),
     }
 }

@@ -5,6 +5,7 @@
 //! LAN. What is measured is the client's view: its connections, and the answers to its ARP and NDP requests. That a node is a namespace
 //! here makes trials cheap, so there can be many; [`super::failover`] has fewer of them on nodes that are whole.
 
+pub mod absence;
 mod arp;
 mod creation;
 mod partition;

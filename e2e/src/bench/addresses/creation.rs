@@ -23,7 +23,7 @@ pub(super) fn measure(world: &World, count: u8) -> Result<Vec<Creation>> {
     for number in 1..=count {
         let name = format!("new-{number}");
         for slice in world.slices(&name) {
-            world.server.client().apply(&slice)?;
+            world.server().client().apply(&slice)?;
         }
         creations.push(create(world, &name).with_context(|| format!("Service {name}"))?);
     }
@@ -38,7 +38,7 @@ pub(super) fn measure(world: &World, count: u8) -> Result<Vec<Creation>> {
 
 fn create(world: &World, name: &str) -> Result<Creation> {
     let object: Service = serde_json::from_value(service(name)).context("a Service")?;
-    let (began, addresses) = world.server.client().run(async |client| {
+    let (began, addresses) = world.server().client().run(async |client| {
         let services: Api<Service> = Api::namespaced(client, "default");
         let began = Instant::now();
         let created = services.create(&PostParams::default(), &object).await?;

@@ -41,7 +41,7 @@ const DISCARD: u16 = 9;
 pub(super) struct World {
     agents: BTreeMap<u8, Proxy>,
     operator: Process,
-    pub(super) server: ApiServer,
+    server: Option<ApiServer>,
     store: Store,
     kubeconfig: PathBuf,
     pod: Pod,
@@ -78,7 +78,7 @@ impl World {
         let mut world = Self {
             agents: BTreeMap::new(),
             operator,
-            server,
+            server: Some(server),
             store,
             kubeconfig,
             pod,
@@ -91,9 +91,9 @@ impl World {
             },
         };
         for object in world.slices(WEB) {
-            world.server.client().apply(&object)?;
+            world.server().client().apply(&object)?;
         }
-        world.server.client().apply(&service(WEB))?;
+        world.server().client().apply(&service(WEB))?;
         for number in 1..=owners + 1 {
             world.start_agent(number)?;
         }
@@ -103,13 +103,47 @@ impl World {
         Ok(world)
     }
 
-    /// Starts the agent of a node, which remembers nothing.
-    fn start_agent(&mut self, number: u8) -> Result<()> {
-        let node = self.lab.node(number);
-        let state = self.store.folder().join(format!("{}-state", node.name()));
+    /// The API server, which runs.
+    pub(super) fn server(&self) -> &ApiServer {
+        self.server.as_ref().expect("the API server runs but while it is away")
+    }
+
+    /// Ends the API server.
+    pub(super) fn stop_api_server(&mut self) -> Result<()> {
+        self.server.take().map_or(Ok(()), ApiServer::kill)
+    }
+
+    /// Starts it again, on what it knew.
+    pub(super) fn start_api_server(&mut self) -> Result<()> {
+        self.server = Some(self.store.serve(API_PORT)?);
+        Ok(())
+    }
+
+    /// Kills all agents at once, and starts them again with what they remember.
+    pub(super) fn restart_agents(&mut self) -> Result<()> {
+        let numbers: Vec<_> = self.agents.keys().copied().collect();
+        for agent in self.agents.values_mut() {
+            agent.process().kill()?;
+        }
+        numbers.into_iter().try_for_each(|number| self.start_agent(number))?;
+        self.wait_until_all_are_heard()
+    }
+
+    /// Forgets what the agent of a node remembers.
+    fn forget(&self, number: u8) -> Result<()> {
+        let state = self
+            .store
+            .folder()
+            .join(format!("{}-state", self.lab.node(number).name()));
         if state.exists() {
             fs::remove_dir_all(&state).with_context(|| format!("cannot remove {}", state.display()))?;
         }
+        Ok(())
+    }
+
+    /// Starts the agent of a node.
+    fn start_agent(&mut self, number: u8) -> Result<()> {
+        let node = self.lab.node(number);
         let setup = Setup::new(node, &self.kubeconfig, self.store.folder());
         let agent = Proxy::start_fairlead(&self.fairlead, &setup)?;
         self.agents.insert(number, agent);
@@ -118,7 +152,7 @@ impl World {
 
     /// The addresses of a Service, if it has one of each family.
     pub(super) fn addresses_of(&self, name: &str) -> Result<Option<Addresses>> {
-        let service = self.server.client().run(async |client| {
+        let service = self.server().client().run(async |client| {
             let services: Api<Service> = Api::namespaced(client, NAMESPACE);
             services.get(name).await
         })?;
@@ -193,8 +227,9 @@ impl World {
         Ok(())
     }
 
-    /// Turns it on, and waits until all hear it.
+    /// Turns it on with an agent that remembers nothing, and waits until all hear it.
     pub(super) fn power_on(&mut self, node: u8) -> Result<()> {
+        self.forget(node)?;
         self.lab.lan().set_link(self.lab.node(node).name(), LinkState::Up)?;
         self.start_agent(node)?;
         self.wait_until_all_are_heard()
