@@ -15,6 +15,11 @@ impl Reason {
     }
 }
 
+/// The reason of this word, if there is one.
+pub fn of(word: &str) -> Option<Reason> {
+    ALL.iter().copied().find(|reason| reason.0 == word)
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.0)
@@ -43,6 +48,8 @@ reasons! {
     READY = "Ready";
     /// Not ready yet: work on it goes on, nothing is wrong.
     PENDING = "Pending";
+    /// Not ready any more: it is being deleted.
+    DELETING = "Deleting";
 
     /// Two pools have addresses in common. The one that had them first keeps them.
     POOL_OVERLAP = "PoolOverlap";
@@ -87,13 +94,34 @@ reasons! {
     /// The provider could not do what is to be done; the message says what, and it is tried again.
     PROVIDER_ERROR = "ProviderError";
 
+    /// The load balancer that the Service names by ARN is not there.
+    UNKNOWN_LOAD_BALANCER = "UnknownLoadBalancer";
+    /// The target group that the Service names by ARN is not there, or not of the kind that the port needs.
+    UNKNOWN_TARGET_GROUP = "UnknownTargetGroup";
+    /// Somebody else's load balancer uses the target group that the Service names.
+    TARGET_GROUP_IN_USE = "TargetGroupInUse";
+    /// Somebody else has a listener on a port of the Service.
+    LISTENER_CONFLICT = "ListenerConflict";
+    /// The load balancer is protected against deletion.
+    DELETION_PROTECTED = "DeletionProtected";
+    /// AWS does not let the operator.
+    ACCESS_DENIED = "AccessDenied";
+    /// AWS takes no more of something.
+    LIMIT_REACHED = "LimitReached";
+    /// AWS refuses what the Service asks for.
+    REFUSED = "Refused";
+
     /// Event: a load balancer is being made.
     ENSURING_LOAD_BALANCER = "EnsuringLoadBalancer";
     /// Event: it is made.
     ENSURED_LOAD_BALANCER = "EnsuredLoadBalancer";
+    /// Event: it is being deleted.
+    DELETING_LOAD_BALANCER = "DeletingLoadBalancer";
+    /// Event: it cannot be deleted.
+    DELETE_LOAD_BALANCER_FAILED = "DeleteLoadBalancerFailed";
     /// Event: it is gone.
     DELETED_LOAD_BALANCER = "DeletedLoadBalancer";
-    /// Event: a Service that asks for a provider cannot have it.
+    /// Event: a Service that asks for a provider cannot have it, or its load balancer cannot be made as it asks for.
     SYNC_LOAD_BALANCER_FAILED = "SyncLoadBalancerFailed";
     /// Event: a Service has addresses.
     IP_ALLOCATED = "IPAllocated";

@@ -82,7 +82,7 @@ esac
 options=()
 # With musl that is the default. Only for the target: build scripts and procedural macros cannot be static.
 [[ $target == *-musl ]] || options=(--config "target.$target.rustflags = ['-C', 'target-feature=+crt-static']")
-cargo build --release --locked --package fairlead --bin fairlead --target "$target" "${options[@]}" >&2
+cargo build --release --locked --package fairlead --features aws --bin fairlead --target "$target" "${options[@]}" >&2
 target_folder=${CARGO_TARGET_DIR:-target}
 program=$target_folder/$target/release/fairlead
 

@@ -160,7 +160,7 @@ fn verdict(decider: &mut Decider, key: &ServiceName, held: &[IpAddr]) -> Verdict
             addresses, complaint, ..
         } => (addresses, complaint),
         Wanted::Unattended(complaint) => (Vec::new(), Some(complaint)),
-        Wanted::Nothing => (Vec::new(), None),
+        Wanted::Nothing | Wanted::Cloud { .. } | Wanted::Leaving(_) => (Vec::new(), None),
     };
     let told = complaint.map(|complaint| format!("{}: {}", complaint.reason, complaint.message));
     let lost: Vec<_> = held.iter().copied().filter(|address| !gets.contains(address)).collect();

@@ -8,9 +8,11 @@
 //! [`run`](mod@run) is the loop, [`decide`] what it decides, `work` the steps of one key on their way, [`queue`] says which key is
 //! looked at when, [`reports`] what pools and providers came to.
 
+pub mod cloud;
 pub mod conditions;
 pub mod conflicts;
 pub mod decide;
+pub mod drivers;
 pub mod figures;
 pub mod local;
 pub mod notes;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::aws;
 use super::lease::{Timing, TimingError};
 use crate::go_duration::GoDuration;
 use crate::http::BindAddress;
@@ -46,7 +47,35 @@ pub struct OperatorFlags {
     /// it where it is missing. Empty: it makes none
     #[arg(long, value_name = "NAME", default_value = "fairlead-heartbeat")]
     pub heartbeat_secret: String,
+    /// Load balancers of AWS.
+    #[command(flatten)]
+    pub aws: AwsFlags,
 }
+
+/// The flags of load balancers of AWS.
+#[derive(Debug, Clone, Args)]
+pub struct AwsFlags {
+    /// How often everything in AWS is looked at for what others have changed there
+    #[arg(long, value_name = "DURATION", default_value_t = GoDuration(Duration::from_mins(30)))]
+    pub aws_resync_period: GoDuration,
+    /// How long something in AWS that bears the cluster's marks may belong to no Service before it is removed; 0: for ever
+    #[arg(long, value_name = "DURATION", default_value_t = GoDuration(Duration::from_hours(1)))]
+    pub aws_orphan_grace_period: GoDuration,
+}
+
+impl AwsFlags {
+    /// The times.
+    pub fn timing(&self) -> aws::driver::Timing {
+        let grace = self.aws_orphan_grace_period.0;
+        aws::driver::Timing {
+            resync: self.aws_resync_period.0.max(LEAST_RESYNC),
+            orphan_grace: (!grace.is_zero()).then_some(grace),
+        }
+    }
+}
+
+/// Each look costs calls, which AWS counts.
+const LEAST_RESYNC: Duration = Duration::from_secs(10);
 
 fn everywhere(port: u16) -> BindAddress {
     BindAddress(Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port)))

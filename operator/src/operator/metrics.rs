@@ -9,9 +9,10 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 use tokio::sync::watch;
 
+use super::aws::figures::Counters;
 use super::controller::figures::Figures;
 use super::lease::run::Standing;
 
@@ -26,7 +27,7 @@ impl Metrics {
     pub const CONTENT_TYPE: &str = prometheus_text::CONTENT_TYPE;
 
     /// Metrics of a replica with this part in the election, and with these figures while it leads.
-    pub fn new(standing: watch::Receiver<Standing>, figures: watch::Receiver<Figures>) -> Self {
+    pub fn new(standing: watch::Receiver<Standing>, figures: watch::Receiver<Figures>, aws: Counters) -> Self {
         let mut registry = Registry::default();
         let own = registry.sub_registry_with_prefix("fairlead");
         own.register(
@@ -36,6 +37,7 @@ impl Metrics {
         );
         own.register_collector(Box::new(Election(standing)));
         own.register_collector(Box::new(LoadBalancers(figures)));
+        own.register_collector(Box::new(Aws(aws)));
         registry.register_collector(Box::new(crate::process_metrics::Process));
         Self {
             registry: Arc::new(registry),
@@ -121,6 +123,45 @@ impl Collector for LoadBalancers {
     }
 }
 
+/// What was done in AWS.
+#[derive(Debug)]
+struct Aws(Counters);
+
+impl Collector for Aws {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let counts = self.0.read();
+        let help = "Calls of AWS' API, by operation and what became of them";
+        let mut metric = encoder.encode_descriptor("aws_calls", help, None, MetricType::Counter)?;
+        for ((operation, outcome), count) in &counts.calls {
+            let labels = [("operation", operation.as_str()), ("outcome", *outcome)];
+            ConstCounter::new(*count).encode(metric.encode_family(&labels)?)?;
+        }
+        let help = "How long calls were held back, so that AWS would not be called too often";
+        let metric = encoder.encode_descriptor("aws_held", help, Some(&Unit::Seconds), MetricType::Counter)?;
+        ConstCounter::new(counts.held.as_secs_f64()).encode(metric)?;
+        let help = "Steps that were done in AWS, by kind";
+        let mut metric = encoder.encode_descriptor("aws_steps", help, None, MetricType::Counter)?;
+        for (step, count) in &counts.steps {
+            ConstCounter::new(*count).encode(metric.encode_family(&[("step", step.as_str())])?)?;
+        }
+        let help = "Steps and looks in AWS that failed, by reason";
+        let mut metric = encoder.encode_descriptor("aws_failures", help, None, MetricType::Counter)?;
+        for (reason, count) in &counts.failures {
+            ConstCounter::new(*count).encode(metric.encode_family(&[("reason", *reason)])?)?;
+        }
+        let help = "Looks at everything in AWS";
+        let metric = encoder.encode_descriptor("aws_looks", help, None, MetricType::Counter)?;
+        ConstCounter::new(counts.looks).encode(metric)?;
+        let help = "Services that are gone and have something in AWS";
+        let mut metric = encoder.encode_descriptor("aws_orphans", help, None, MetricType::Gauge)?;
+        for (provider, count) in &counts.orphans {
+            let value = i64::try_from(*count).unwrap_or(i64::MAX);
+            ConstGauge::new(value).encode(metric.encode_family(&[("provider", provider.as_str())])?)?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use fairlead_model::Family;
@@ -142,12 +183,15 @@ mod tests {
             refused: vec![("PoolExhausted".to_owned(), 1)],
         };
         let (_figures, shown) = watch::channel(figures);
-        let text = Metrics::new(stands, shown).encode();
+        let aws = Counters::default();
+        aws.change(|counts| *counts.failures.entry("Throttled").or_default() += 2);
+        let text = Metrics::new(stands, shown, aws).encode();
         for line in [
             "fairlead_leader 0",
             "fairlead_pool_addresses{pool=\"public\",ip_family=\"IPv6\",state=\"assigned\"} 3",
             "fairlead_pool_addresses{pool=\"public\",ip_family=\"IPv6\",state=\"available\"} 9223372036854775807",
             "fairlead_load_balancers_ready 3",
+            "fairlead_aws_failures_total{reason=\"Throttled\"} 2",
             "fairlead_load_balancers_refused{reason=\"PoolExhausted\"} 1",
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line} is not in\n{text}");

@@ -7,6 +7,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::aws::accounts::accounts;
+use super::aws::figures::Counters;
+use super::controller::drivers::Aws;
 use super::controller::figures::{Board, Figures};
 use super::flags::OperatorFlags;
 use super::lease::election::Election;
@@ -33,7 +36,8 @@ pub async fn run(flags: OperatorFlags) -> anyhow::Result<()> {
     let (standing, stands) = watch::channel(Standing::default());
     let mut servers = JoinSet::new();
     let (figures, shown) = watch::channel(Figures::default());
-    let metrics = metrics_router(Metrics::new(stands.clone(), shown));
+    let counters = Counters::default();
+    let metrics = metrics_router(Metrics::new(stands.clone(), shown, counters.clone()));
     let probes = probe_router(stands, timing);
     servers.spawn(http::run(
         "metrics",
@@ -63,9 +67,14 @@ pub async fn run(flags: OperatorFlags) -> anyhow::Result<()> {
     let election = Election::new(identity.clone(), timing);
     let figures = Arc::new(figures);
     let heartbeat_secret = flags.heartbeat_secret;
+    let aws = Aws {
+        accounts: accounts(counters.clone()),
+        timing: flags.aws.timing(),
+        counters,
+    };
     let work = |claims| {
         let board = Board::new(figures.clone());
-        let controlled = controller::run::run(work_client.clone(), identity.clone(), claims, board);
+        let controlled = controller::run::run(work_client.clone(), identity.clone(), claims, board, aws.clone());
         let key = heartbeat_key::keep(work_client.clone(), namespace.clone(), heartbeat_secret.clone());
         async move {
             tokio::select! {

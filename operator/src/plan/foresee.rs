@@ -233,7 +233,7 @@ fn service_report(decider: &Decider, key: &ServiceName, wanted: &Wanted, is_give
             ..
         } => (addresses.clone(), pool.clone(), complaint.clone()),
         Wanted::Unattended(complaint) => (observed.published(), None, Some(complaint.clone())),
-        Wanted::Nothing => (Vec::new(), None, None),
+        Wanted::Nothing | Wanted::Cloud { .. } | Wanted::Leaving(_) => (Vec::new(), None, wanted.complaint().cloned()),
     };
     ServiceReport {
         name: key.to_string(),

@@ -66,11 +66,7 @@ fn perform(decider: &Decider, key: &ServiceName, wanted: &Wanted, now: &Time) ->
         key: key.clone(),
         published: None,
         load_balancer: observed.load_balancer.cloned(),
-        complaint: match wanted {
-            Wanted::LoadBalancer { complaint, .. } => complaint.as_ref().map(|complaint| complaint.message.clone()),
-            Wanted::Unattended(complaint) => Some(complaint.message.clone()),
-            Wanted::Nothing => None,
-        },
+        complaint: wanted.complaint().map(|complaint| complaint.message.clone()),
     };
     for step in plan::plan(&observed, wanted, now) {
         match step {
@@ -96,8 +92,8 @@ fn perform(decider: &Decider, key: &ServiceName, wanted: &Wanted, now: &Time) ->
                 }
             }
             Step::Delete => written.load_balancer = None,
-            // Nothing is deleted behind its back.
-            Step::AddFinalizer | Step::RemoveFinalizer => {}
+            // Nothing is deleted behind its back, and nothing made in a cloud.
+            Step::PublishHostname(_) | Step::AddFinalizer | Step::RemoveFinalizer => {}
         }
     }
     written

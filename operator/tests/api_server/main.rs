@@ -5,6 +5,7 @@
 //! [`fairlead_e2e::control_plane`] starts etcd and kube-apiserver on the LAN of the lab, [`world`] puts nodes and pods around
 //! them.
 
+mod aws;
 mod conflicts;
 mod crds;
 mod foretold;

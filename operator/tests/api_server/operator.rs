@@ -86,7 +86,9 @@ pub(crate) fn controller_role() -> [Value; 2] {
             "rules": [
                 rule("", &["services"], &["get", "list", "watch", "patch"]),
                 rule("", &["services/status"], &["patch"]),
-                rule("", &["namespaces"], &watch),
+                rule("", &["namespaces", "nodes", "pods"], &watch),
+                rule("", &["pods/status"], &["patch"]),
+                rule("discovery.k8s.io", &["endpointslices"], &watch),
                 rule("fairlead.io", &["loadbalancerproviders", "addresspools"], &watch),
                 rule("fairlead.io", &["loadbalancers"], &["get", "list", "watch", "create", "patch", "delete"]),
                 rule(

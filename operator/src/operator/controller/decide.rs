@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use fairlead_crds::reason;
+use fairlead_crds::{LoadBalancer, reason};
 use fairlead_model::ServiceName;
 
+use super::cloud::{Clouds, Wish};
 use super::local::{Case, Local, Verdict};
 use super::plan::{Complaint, Observed, Wanted};
 use super::scope::{Exposure, Scope, scope};
@@ -21,6 +22,8 @@ pub struct Decider {
     pub world: World,
     /// Who has which address.
     pub local: Local,
+    /// What drivers of clouds were asked for, and said.
+    pub clouds: Clouds,
 }
 
 impl Decider {
@@ -121,7 +124,11 @@ impl Decider {
     }
 
     fn judge(&mut self, key: &ServiceName, now: SystemTime) -> (Wanted, BTreeSet<ServiceName>) {
-        let provider = match self.scope_of(key) {
+        let scope = self.scope_of(key);
+        if let Some(wanted) = self.leaves_cloud(key, &scope) {
+            return (wanted, BTreeSet::new());
+        }
+        let provider = match scope {
             Scope::Of(provider) => provider,
             Scope::Foreign => match self.unattended(key) {
                 Some(complaint) => return (Wanted::Unattended(complaint), BTreeSet::new()),
@@ -136,13 +143,13 @@ impl Decider {
             }
         };
         if !self.is_local(&provider) {
-            let complaint = Complaint {
-                reason: reason::UNSUPPORTED_PROVIDER,
-                message: format!(
-                    "LoadBalancerProvider {provider}: spec.aws: this build makes no load balancers of AWS"
-                ),
+            let wanted = if self.clouds.is_supported {
+                let state = self.clouds.state(&provider, key).cloned();
+                Wanted::Cloud { provider, state }
+            } else {
+                Wanted::Unattended(unsupported(&provider))
             };
-            return (Wanted::Unattended(complaint), BTreeSet::new());
+            return (wanted, BTreeSet::new());
         }
         let held = self.held(key);
         let service = self
@@ -185,6 +192,49 @@ impl Decider {
         (wanted, again)
     }
 
+    /// What a cloud is to be asked for: the provider, the wish, and the record that has to be there before anything is made.
+    pub fn wish_of_cloud(&self, key: &ServiceName, wanted: &Wanted) -> Option<(String, Wish, Arc<LoadBalancer>)> {
+        let record = self.world.load_balancers.get(key)?;
+        let provider = record.spec.provider.clone();
+        match wanted {
+            Wanted::Cloud { provider: wanted, .. } if **wanted == provider => {
+                let service = self.world.services.get(key)?;
+                let is_kept = self.observed(key).is_kept();
+                is_kept.then(|| (provider, Wish::Have(service.clone()), record.clone()))
+            }
+            Wanted::Leaving(_) => Some((provider, Wish::Leave, record.clone())),
+            _ => None,
+        }
+    }
+
+    /// What was made in a cloud for a key that is that provider's no more goes first.
+    fn leaves_cloud(&self, key: &ServiceName, scope: &Scope) -> Option<Wanted> {
+        let record = self.world.load_balancers.get(key)?;
+        let before = &record.spec.provider;
+        match scope {
+            Scope::Of(provider) if **provider == **before => return None,
+            Scope::Refused(_) => return None,
+            Scope::Of(_) | Scope::Foreign => {}
+        }
+        match self.world.providers.get(before) {
+            Some(provider) if provider.spec.aws.is_none() => None,
+            Some(_) if !self.clouds.is_supported => Some(Wanted::Unattended(unsupported(before))),
+            Some(_) if self.clouds.is_gone(before, key) => None,
+            Some(_) => Some(Wanted::Leaving(self.clouds.state(before, key).cloned())),
+            None => {
+                let has_parts = record.status.as_ref().is_some_and(|status| !status.ids.is_empty());
+                has_parts.then(|| {
+                    Wanted::Unattended(Complaint {
+                        reason: reason::UNKNOWN_PROVIDER,
+                        message: format!(
+                            "LoadBalancerProvider {before} is gone; what it made can only be deleted when it is there again"
+                        ),
+                    })
+                })
+            }
+        }
+    }
+
     fn is_local(&self, provider: &Arc<str>) -> bool {
         let provider = self.world.providers.get(&provider.to_string());
         provider.is_some_and(|provider| provider.spec.local.is_some())
@@ -205,6 +255,13 @@ impl Decider {
             reason: reason::UNKNOWN_PROVIDER,
             message: format!("LoadBalancerProvider {provider} is gone; its addresses stay until the Service is"),
         })
+    }
+}
+
+fn unsupported(provider: &str) -> Complaint {
+    Complaint {
+        reason: reason::UNSUPPORTED_PROVIDER,
+        message: format!("LoadBalancerProvider {provider}: spec.aws: this build makes no load balancers of AWS"),
     }
 }
 

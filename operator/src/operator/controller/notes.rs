@@ -4,14 +4,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use fairlead_crds::reason::{self, Reason};
-use fairlead_crds::{AnnouncedBy, LoadBalancer};
+use fairlead_crds::{AnnouncedBy, LoadBalancer, LoadBalancerStatus, condition};
 use k8s_openapi::api::core::v1::{ObjectReference, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder};
 use tokio::time::timeout;
 
-use super::plan::{Complaint, Observed, Step};
+use super::plan::{Complaint, Observed, Step, Wanted};
 use crate::chain::Chain;
 
 /// How long an event may take. It is told to people; nothing waits for it.
@@ -29,12 +29,13 @@ pub struct Note {
 }
 
 /// What to tell once these steps are done.
-pub fn notes(observed: &Observed<'_>, steps: &[Step], complaint: Option<&Complaint>) -> Vec<Note> {
+pub fn notes(observed: &Observed<'_>, steps: &[Step], wanted: &Wanted) -> Vec<Note> {
     let normal = |reason, message: String| Note {
         is_warning: false,
         reason,
         message,
     };
+    let complaint = wanted.complaint();
     let mut notes = Vec::new();
     for step in steps {
         match step {
@@ -45,7 +46,13 @@ pub fn notes(observed: &Observed<'_>, steps: &[Step], complaint: Option<&Complai
                     "Ensured load balancer".to_owned(),
                 ));
             }
-            Step::Publish(_) if complaint.is_some() => {
+            Step::PublishHostname(_) => {
+                notes.push(normal(
+                    reason::ENSURED_LOAD_BALANCER,
+                    "Ensured load balancer".to_owned(),
+                ));
+            }
+            Step::Publish(_) if complaint.is_some() && !observed.published().is_empty() => {
                 let had = list(&observed.published());
                 notes.push(normal(reason::CLEAR_ASSIGNMENT, format!("Took back IP {had}")));
             }
@@ -57,18 +64,22 @@ pub fn notes(observed: &Observed<'_>, steps: &[Step], complaint: Option<&Complai
                 let before = observed
                     .load_balancer
                     .and_then(|load_balancer| load_balancer.status.as_ref());
+                if matches!(wanted, Wanted::Leaving(_)) && !before.is_some_and(is_being_deleted) {
+                    notes.push(normal(
+                        reason::DELETING_LOAD_BALANCER,
+                        "Deleting load balancer".to_owned(),
+                    ));
+                }
                 let is_old = before.is_some_and(|status| {
                     let sentence = |condition: &Condition| (condition.reason.clone(), condition.message.clone());
                     let (before, now) = (status.conditions.iter(), report.conditions.iter());
                     before.map(sentence).eq(now.map(sentence))
                 });
-                if let Some(complaint) = complaint.filter(|_| !is_old) {
-                    notes.push(Note {
-                        is_warning: true,
-                        reason: reason::ALLOCATION_FAILED,
-                        message: format!("{}: {}", complaint.reason, complaint.message),
-                    });
-                }
+                notes.extend(
+                    complaint
+                        .filter(|_| !is_old)
+                        .map(|complaint| warning(wanted, complaint)),
+                );
             }
             Step::Create(_) => notes.push(normal(
                 reason::ENSURING_LOAD_BALANCER,
@@ -78,6 +89,25 @@ pub fn notes(observed: &Observed<'_>, steps: &[Step], complaint: Option<&Complai
         }
     }
     notes
+}
+
+/// What is wrong, in the words of MetalLB for addresses, and of Kubernetes' service controller for load balancers of clouds.
+fn warning(wanted: &Wanted, complaint: &Complaint) -> Note {
+    let (reason, what) = match wanted {
+        Wanted::Cloud { .. } => (reason::SYNC_LOAD_BALANCER_FAILED, "Error syncing load balancer: "),
+        Wanted::Leaving(_) => (reason::DELETE_LOAD_BALANCER_FAILED, "Error deleting load balancer: "),
+        _ => (reason::ALLOCATION_FAILED, ""),
+    };
+    Note {
+        is_warning: true,
+        reason,
+        message: format!("{what}{}: {}", complaint.reason, complaint.message),
+    }
+}
+
+fn is_being_deleted(status: &LoadBalancerStatus) -> bool {
+    let mut all = status.conditions.iter();
+    all.any(|condition| condition.type_ == condition::READY && condition.reason == reason::DELETING)
 }
 
 /// What to tell when nodes have begun to answer for addresses.

@@ -91,9 +91,12 @@ impl Performer {
                 self.patch_load_balancer(target, &patch, false).await
             }
             Step::Report(report) => {
+                let has_ids = report.ids.values().any(Option::is_some);
                 let status = json!({
                     "addresses": report.addresses,
                     "pool": report.pool.as_deref(),
+                    "hostname": report.hostname,
+                    "ids": has_ids.then_some(&report.ids),
                     "conditions": report.conditions,
                     "observedGeneration": report.observed_generation,
                 });
@@ -114,21 +117,10 @@ impl Performer {
             Step::AddFinalizer => self.set_finalizer(target, true).await,
             Step::RemoveFinalizer => self.set_finalizer(target, false).await,
             Step::Publish(addresses) => {
-                let ingress: Vec<_> = addresses
-                    .iter()
-                    .map(|address| json!({"ip": address, "ipMode": "VIP"}))
-                    .collect();
-                let ingress = (!ingress.is_empty()).then_some(ingress);
-                let patch = json!({
-                    "metadata": {"uid": target.uid},
-                    "status": {"loadBalancer": {"ingress": ingress}},
-                });
-                let services: Api<Service> = Api::namespaced(self.client.clone(), &target.key.namespace);
-                let patched = services
-                    .patch_status(&target.key.name, &PatchParams::default(), &Patch::Merge(&patch))
-                    .await;
-                gone_is_done(patched.map(service_is))
+                let ingress = addresses.iter().map(|address| json!({"ip": address, "ipMode": "VIP"}));
+                self.publish(target, ingress.collect()).await
             }
+            Step::PublishHostname(hostname) => self.publish(target, vec![json!({"hostname": hostname})]).await,
         };
         done.map_err(|error| match error {
             kube::Error::Api(status) if status.is_conflict() => PerformError::Conflict,
@@ -137,6 +129,19 @@ impl Performer {
                 source: Box::new(error),
             },
         })
+    }
+
+    async fn publish(&self, target: &Target, ingress: Vec<Value>) -> kube::Result<Option<Told>> {
+        let ingress = (!ingress.is_empty()).then_some(ingress);
+        let patch = json!({
+            "metadata": {"uid": target.uid},
+            "status": {"loadBalancer": {"ingress": ingress}},
+        });
+        let services: Api<Service> = Api::namespaced(self.client.clone(), &target.key.namespace);
+        let patched = services
+            .patch_status(&target.key.name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await;
+        gone_is_done(patched.map(service_is))
     }
 
     fn load_balancers(&self, target: &Target) -> Api<LoadBalancer> {

@@ -3,16 +3,20 @@
 //! The order is such that a crash between any two steps leaves nothing that is not found again. The `LoadBalancer` object is the
 //! record that something may be ours: it is made before anything else and goes last.
 
+mod cloud;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use fairlead_crds::reason::{self, Reason};
-use fairlead_crds::{LoadBalancer, LoadBalancerSpec, ServiceReference};
+use fairlead_crds::{LoadBalancer, LoadBalancerSpec, LoadBalancerStatus, ServiceReference};
 use fairlead_model::ServiceName;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{LoadBalancerIngress, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use super::cloud::State;
 use super::conditions::{Finding, conditions};
 
 /// Keeps a Service that is deleted until its load balancer is gone: the name that Kubernetes' own controllers use.
@@ -40,6 +44,30 @@ pub enum Wanted {
         /// What it cannot have.
         complaint: Option<Complaint>,
     },
+    /// A load balancer in a cloud.
+    Cloud {
+        /// The provider.
+        provider: Arc<str>,
+        /// How it stands there; `None` before that is known.
+        state: Option<State>,
+    },
+    /// Nothing, once what there is in a cloud is gone.
+    Leaving(Option<State>),
+}
+
+impl Wanted {
+    /// What is wrong, if something is.
+    pub fn complaint(&self) -> Option<&Complaint> {
+        match self {
+            Self::Nothing => None,
+            Self::Unattended(complaint) => Some(complaint),
+            Self::LoadBalancer { complaint, .. } => complaint.as_ref(),
+            Self::Cloud { state, .. } | Self::Leaving(state) => {
+                let state = state.as_ref()?;
+                state.complaint.as_ref().or(state.trouble.as_ref())
+            }
+        }
+    }
 }
 
 /// Why a Service does not have what it asks for.
@@ -62,6 +90,8 @@ pub enum Step {
     AddFinalizer,
     /// Write the addresses into the Service's status; none clears it.
     Publish(Vec<IpAddr>),
+    /// Write a host name there.
+    PublishHostname(String),
     /// Write the `LoadBalancer`'s status.
     Report(Report),
     /// Let the Service go.
@@ -77,6 +107,10 @@ pub struct Report {
     pub addresses: Vec<IpAddr>,
     /// Their pool.
     pub pool: Option<Arc<str>>,
+    /// The name that clients reach it at.
+    pub hostname: Option<String>,
+    /// What the provider calls its parts; `None` for what is not there any more.
+    pub ids: BTreeMap<String, Option<String>>,
     /// Its conditions.
     pub conditions: Vec<Condition>,
     /// The generation that it is about.
@@ -92,8 +126,12 @@ impl fmt::Display for Step {
             Self::AddFinalizer => write!(f, "add finalizer {FINALIZER}"),
             Self::Publish(addresses) if addresses.is_empty() => f.write_str("clear the Service's status"),
             Self::Publish(addresses) => write!(f, "write {} into the Service's status", list(addresses)),
+            Self::PublishHostname(hostname) => write!(f, "write {hostname} into the Service's status"),
             Self::Report(report) => {
                 f.write_str("write LoadBalancer status")?;
+                if let Some(hostname) = &report.hostname {
+                    write!(f, ": {hostname}")?;
+                }
                 if !report.addresses.is_empty() {
                     write!(f, ": {}", list(&report.addresses))?;
                 }
@@ -123,6 +161,11 @@ impl Observed<'_> {
         self.load_balancer.is_none()
     }
 
+    /// True if the record is there and stays, and the Service stays as long as the record.
+    pub fn is_kept(&self) -> bool {
+        self.load_balancer.is_some_and(is_kept) && self.has_finalizer()
+    }
+
     fn has_finalizer(&self) -> bool {
         let finalizers = self.service.and_then(|service| service.metadata.finalizers.as_ref());
         finalizers.is_some_and(|finalizers| finalizers.iter().any(|finalizer| finalizer == FINALIZER))
@@ -136,13 +179,24 @@ impl Observed<'_> {
 
     /// The addresses in the Service's status. One that is not one is left out, and so replaced.
     pub fn published(&self) -> Vec<IpAddr> {
+        let addresses = self.ingress().filter_map(|ingress| ingress.ip.as_ref()?.parse().ok());
+        addresses.collect()
+    }
+
+    /// The host names in the Service's status.
+    pub fn published_hostnames(&self) -> Vec<&str> {
+        let names = self.ingress().filter_map(|ingress| ingress.hostname.as_deref());
+        names.filter(|name| !name.is_empty()).collect()
+    }
+
+    fn ingress(&self) -> impl Iterator<Item = &LoadBalancerIngress> {
         let status = self.service.and_then(|service| service.status.as_ref());
         let ingress = status.and_then(|status| status.load_balancer.as_ref()?.ingress.as_ref());
-        let addresses = ingress
-            .into_iter()
-            .flatten()
-            .filter_map(|ingress| ingress.ip.as_ref()?.parse().ok());
-        addresses.collect()
+        ingress.into_iter().flatten()
+    }
+
+    fn status(&self) -> Option<&LoadBalancerStatus> {
+        self.load_balancer?.status.as_ref()
     }
 }
 
@@ -155,11 +209,14 @@ pub fn plan(observed: &Observed<'_>, wanted: &Wanted, now: &Time) -> Vec<Step> {
                 return Vec::new();
             };
             let status = load_balancer.status.clone().unwrap_or_default();
-            let addresses: Vec<_> = status.addresses.iter().filter_map(|text| text.parse().ok()).collect();
-            let pool = status.pool.as_deref().map(Into::into);
-            report(observed, &addresses, pool, Some(complaint), now)
-                .into_iter()
-                .collect()
+            let shown = Shown {
+                addresses: status.addresses.iter().filter_map(|text| text.parse().ok()).collect(),
+                pool: status.pool.as_deref().map(Into::into),
+                hostname: status.hostname,
+                ids: status.ids,
+            };
+            let (accepted, ready) = findings(&shown, Some(complaint), observed.status());
+            report(observed, shown, accepted, ready, now).into_iter().collect()
         }
         Wanted::LoadBalancer {
             provider,
@@ -167,31 +224,46 @@ pub fn plan(observed: &Observed<'_>, wanted: &Wanted, now: &Time) -> Vec<Step> {
             pool,
             complaint,
         } => {
-            let mut steps = Vec::new();
-            let spec = LoadBalancerSpec {
-                provider: provider.to_string(),
-                services: vec![ServiceReference {
-                    namespace: observed.key.namespace.to_string(),
-                    name: observed.key.name.to_string(),
-                }],
-            };
-            match observed.load_balancer {
-                None => steps.push(Step::Create(spec)),
-                Some(load_balancer) if load_balancer.spec != spec || !is_kept(load_balancer) => {
-                    steps.push(Step::Update(spec));
-                }
-                Some(_) => {}
-            }
-            if !observed.has_finalizer() {
-                steps.push(Step::AddFinalizer);
-            }
-            if observed.has_load_balancer_status() && observed.published() != *addresses {
+            let mut steps = keep(observed, provider);
+            let is_shown = observed.published() == *addresses && observed.published_hostnames().is_empty();
+            if observed.has_load_balancer_status() && !is_shown {
                 steps.push(Step::Publish(addresses.clone()));
             }
-            steps.extend(report(observed, addresses, pool.clone(), complaint.as_ref(), now));
+            let shown = Shown {
+                addresses: addresses.clone(),
+                pool: pool.clone(),
+                ..Shown::default()
+            };
+            let (accepted, ready) = findings(&shown, complaint.as_ref(), observed.status());
+            steps.extend(report(observed, shown, accepted, ready, now));
             steps
         }
+        Wanted::Cloud { provider, state } => cloud::make(observed, provider, state.as_ref(), now),
+        Wanted::Leaving(state) => cloud::leave(observed, state.as_ref(), now),
     }
+}
+
+/// The record, and the finalizer of the Service.
+fn keep(observed: &Observed<'_>, provider: &Arc<str>) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let spec = LoadBalancerSpec {
+        provider: provider.to_string(),
+        services: vec![ServiceReference {
+            namespace: observed.key.namespace.to_string(),
+            name: observed.key.name.to_string(),
+        }],
+    };
+    match observed.load_balancer {
+        None => steps.push(Step::Create(spec)),
+        Some(load_balancer) if load_balancer.spec != spec || !is_kept(load_balancer) => {
+            steps.push(Step::Update(spec));
+        }
+        Some(_) => {}
+    }
+    if !observed.has_finalizer() {
+        steps.push(Step::AddFinalizer);
+    }
+    steps
 }
 
 fn is_kept(load_balancer: &LoadBalancer) -> bool {
@@ -205,7 +277,7 @@ fn remove(observed: &Observed<'_>) -> Vec<Step> {
         return Vec::new();
     }
     let mut steps = Vec::new();
-    if !observed.published().is_empty() {
+    if !(observed.published().is_empty() && observed.published_hostnames().is_empty()) {
         steps.push(Step::Publish(Vec::new()));
     }
     if observed.has_finalizer() {
@@ -215,42 +287,57 @@ fn remove(observed: &Observed<'_>) -> Vec<Step> {
     steps
 }
 
-fn report(
-    observed: &Observed<'_>,
-    addresses: &[IpAddr],
+/// What a record shows beside its conditions.
+#[derive(Debug, Clone, Default)]
+struct Shown {
+    addresses: Vec<IpAddr>,
     pool: Option<Arc<str>>,
-    complaint: Option<&Complaint>,
-    now: &Time,
-) -> Option<Step> {
-    let status = observed
-        .load_balancer
-        .and_then(|load_balancer| load_balancer.status.as_ref());
-    let generation = observed
-        .load_balancer
-        .and_then(|load_balancer| load_balancer.metadata.generation)
-        .or(Some(1));
-    let old = status.map_or(&[][..], |status| &status.conditions);
-    let refused = |complaint: &Complaint| Finding {
+    hostname: Option<String>,
+    ids: BTreeMap<String, String>,
+}
+
+fn refused(complaint: &Complaint) -> Finding {
+    Finding {
         is_true: false,
         reason: complaint.reason,
         message: complaint.message.clone(),
-    };
-    let accepted = complaint.map_or_else(
+    }
+}
+
+fn accepted(complaint: Option<&Complaint>) -> Finding {
+    complaint.map_or_else(
         || Finding {
             is_true: true,
             reason: reason::ACCEPTED,
             message: String::new(),
         },
         refused,
-    );
-    let ready = match (complaint, addresses) {
-        (Some(complaint), []) => refused(complaint),
-        (None, []) => Finding {
-            is_true: false,
-            reason: reason::PENDING,
-            message: "no address yet".to_owned(),
-        },
-        (complaint, addresses) => {
+    )
+}
+
+fn pending(message: impl Into<String>) -> Finding {
+    Finding {
+        is_true: false,
+        reason: reason::PENDING,
+        message: message.into(),
+    }
+}
+
+fn reached_at(message: &str) -> Finding {
+    Finding {
+        is_true: true,
+        reason: reason::READY,
+        message: format!("reached at {message}"),
+    }
+}
+
+/// `Accepted` and `Ready`.
+fn findings(shown: &Shown, complaint: Option<&Complaint>, status: Option<&LoadBalancerStatus>) -> (Finding, Finding) {
+    let ready = match (complaint, shown.addresses.as_slice(), &shown.hostname) {
+        (Some(complaint), [], None) => refused(complaint),
+        (None, [], None) => pending("no address yet"),
+        (_, [], Some(hostname)) => reached_at(hostname),
+        (_, addresses, _) => {
             let announcements = status.map(|status| &status.announcements);
             let is_reached = |text: &String| {
                 let by = announcements.and_then(|all| all.get(text));
@@ -260,26 +347,39 @@ fn report(
             let reached: Vec<_> = all.filter(is_reached).collect();
             match complaint.filter(|_| reached.is_empty()) {
                 Some(complaint) => refused(complaint),
-                None => Finding {
-                    is_true: true,
-                    reason: reason::READY,
-                    message: format!("reached at {}", reached.join(", ")),
-                },
+                None => reached_at(&reached.join(", ")),
             }
         }
     };
+    (accepted(complaint), ready)
+}
+
+fn report(observed: &Observed<'_>, shown: Shown, accepted: Finding, ready: Finding, now: &Time) -> Option<Step> {
+    let status = observed.status();
+    let generation = observed
+        .load_balancer
+        .and_then(|load_balancer| load_balancer.metadata.generation)
+        .or(Some(1));
+    let old = status.map_or(&[][..], |status| &status.conditions);
     let conditions = conditions(old, generation, accepted, ready, now);
-    let texts: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    let texts: Vec<_> = shown.addresses.iter().map(ToString::to_string).collect();
     let is_same = status.is_some_and(|status| {
         status.addresses == texts
-            && status.pool.as_deref() == pool.as_deref()
+            && status.pool.as_deref() == shown.pool.as_deref()
+            && status.hostname == shown.hostname
+            && status.ids == shown.ids
             && status.conditions == conditions
             && status.observed_generation == generation
     });
-    (!is_same).then(|| {
+    let before = status.into_iter().flat_map(|status| status.ids.keys());
+    let mut ids: BTreeMap<_, _> = before.map(|name| (name.clone(), None)).collect();
+    ids.extend(shown.ids.into_iter().map(|(name, id)| (name, Some(id))));
+    (!is_same).then_some({
         Step::Report(Report {
-            addresses: addresses.to_vec(),
-            pool,
+            addresses: shown.addresses,
+            pool: shown.pool,
+            hostname: shown.hostname,
+            ids,
             conditions,
             observed_generation: generation,
         })

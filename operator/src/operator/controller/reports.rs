@@ -17,7 +17,9 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio::time::timeout;
 
+use super::cloud::Clouds;
 use super::conditions::{Finding, conditions};
+use super::decide::Decider;
 use super::local::Local;
 use super::plan::Complaint;
 use super::world::World;
@@ -36,7 +38,8 @@ pub enum Report {
 }
 
 /// Every status that is to be written.
-pub fn reports(world: &World, local: &Local, now: &Time) -> Vec<Report> {
+pub fn reports(decider: &Decider, now: &Time) -> Vec<Report> {
+    let Decider { world, local, clouds } = decider;
     let pools = world.pools.iter().filter_map(|(name, pool)| {
         let status = pool_status(pool, local, now);
         (pool.status.as_ref() != Some(&status)).then(|| Report::Pool(name.clone(), status))
@@ -47,7 +50,7 @@ pub fn reports(world: &World, local: &Local, now: &Time) -> Vec<Report> {
     }
     let providers = world.providers.iter().filter_map(|(name, provider)| {
         let count = counts.get(name.as_str()).copied().unwrap_or_default();
-        let status = provider_status(provider, count, world, now);
+        let status = provider_status(provider, count, world, clouds, now);
         (provider.status.as_ref() != Some(&status)).then(|| Report::Provider(name.clone(), status))
     });
     pools.chain(providers).collect()
@@ -108,17 +111,19 @@ fn provider_status(
     provider: &LoadBalancerProvider,
     count: i64,
     world: &World,
+    clouds: &Clouds,
     now: &Time,
 ) -> LoadBalancerProviderStatus {
-    let complaint = if provider.spec.local.is_none() {
+    let is_supported = provider.spec.local.is_some() || clouds.is_supported;
+    let complaint = if is_supported {
+        rival(provider, world).or_else(|| clouds.trouble(&provider.name_any()).cloned())
+    } else {
         Some(Complaint {
             reason: reason::UNSUPPORTED_PROVIDER,
             message: "spec.aws: this build makes no load balancers of AWS".to_owned(),
         })
-    } else {
-        rival(provider, world)
     };
-    let is_ready = provider.spec.local.is_some();
+    let is_ready = is_supported && clouds.trouble(&provider.name_any()).is_none();
     let old = provider.status.as_ref().map_or(&[][..], |status| &status.conditions);
     LoadBalancerProviderStatus {
         conditions: conditions_of(old, provider.metadata.generation, complaint.as_ref(), is_ready, now),
@@ -267,7 +272,7 @@ mod tests {
         let mut first = begin(&["one"], &Value::Null);
         assert_eq!(addresses(&mut first, "one", now), 1);
         first.local.release(&ServiceName::new("shop", "one"), now);
-        let reports = reports(&first.world, &first.local, &Time(Timestamp::now()));
+        let reports = reports(&first, &Time(Timestamp::now()));
         let status = reports.into_iter().find_map(|report| match report {
             Report::Pool(_, status) => Some(serde_json::to_value(status).unwrap()),
             Report::Provider(..) => None,

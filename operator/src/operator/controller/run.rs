@@ -16,7 +16,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::cloud::Clouds;
 use super::decide::Decider;
+use super::drivers::{Aws, Drivers};
 use super::figures::{Board, Figures};
 use super::notes::{self, Note};
 use super::perform::{Performer, Target};
@@ -26,6 +28,7 @@ use super::reports;
 use super::watch::{self, Change, Told};
 use super::work::{Done, Work};
 use super::world::{Touched, key_of};
+use crate::operator::aws::accounts::Accounts;
 use crate::operator::lease::Claims;
 
 /// Keys whose steps are carried out at a time.
@@ -38,7 +41,13 @@ const REPORT_PAUSE: Duration = Duration::from_millis(500);
 const CONTROLLER: &str = "fairlead-operator";
 
 /// Looks after load balancers until it is dropped.
-pub async fn run(client: Client, identity: Arc<str>, claims: Claims, board: Board) -> anyhow::Result<()> {
+pub async fn run<N: Accounts>(
+    client: Client,
+    identity: Arc<str>,
+    claims: Claims,
+    board: Board,
+    aws: Aws<N>,
+) -> anyhow::Result<()> {
     let (told, tasks) = watch::follow(&client);
     let reporter = Reporter {
         controller: CONTROLLER.to_owned(),
@@ -47,7 +56,11 @@ pub async fn run(client: Client, identity: Arc<str>, claims: Claims, board: Boar
     let mut controller = Controller {
         told,
         tasks,
-        decider: Decider::default(),
+        decider: Decider {
+            clouds: Clouds::new(N::ARE_THERE),
+            ..Decider::default()
+        },
+        drivers: Drivers::new(aws, client.clone(), claims.clone()),
         queue: Queue::default(),
         is_restored: false,
         performer: Performer::new(client.clone()),
@@ -65,10 +78,11 @@ pub async fn run(client: Client, identity: Arc<str>, claims: Claims, board: Boar
     }
 }
 
-struct Controller {
+struct Controller<N> {
     told: mpsc::Receiver<Told>,
     tasks: JoinSet<()>,
     decider: Decider,
+    drivers: Drivers<N>,
     queue: Queue<ServiceName>,
     /// Whether the addresses that Services have are known to the allocator.
     is_restored: bool,
@@ -86,7 +100,7 @@ struct Controller {
     claims: Claims,
 }
 
-impl Controller {
+impl<N: Accounts> Controller<N> {
     /// Waits for something to happen, and deals with it.
     async fn turn(&mut self) -> anyhow::Result<()> {
         let mut messages = Vec::new();
@@ -118,6 +132,12 @@ impl Controller {
                 self.queue.finished(key, outcome, Instant::now());
             }
             Some(_) = self.reporting.join_next() => {}
+            said = self.drivers.next() => {
+                let (provider, said) = said?;
+                if let Some(key) = self.decider.clouds.said(&provider, said) {
+                    self.queue.touch(key);
+                }
+            }
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
         }
         self.work();
@@ -126,6 +146,7 @@ impl Controller {
     }
 
     fn absorb(&mut self, told: Told) {
+        self.drivers.forward(&told);
         if let Told::LoadBalancer(Change::Is(new)) = &told {
             self.tell_of_nodes(new);
         }
@@ -170,6 +191,9 @@ impl Controller {
         for key in self.decider.local.expire(now) {
             self.queue.touch(key);
         }
+        for key in self.drivers.follow(&mut self.decider, now) {
+            self.queue.touch(key);
+        }
         loop {
             let free = AT_A_TIME.saturating_sub(self.running.len());
             let keys = self.queue.take(free, Instant::now());
@@ -194,7 +218,7 @@ impl Controller {
                 self.report_at = None;
                 self.board.show(Figures::of(&self.decider.world, &self.decider.local));
                 let time = Time(Timestamp::now());
-                let reports = reports::reports(&self.decider.world, &self.decider.local, &time);
+                let reports = reports::reports(&self.decider, &time);
                 if !reports.is_empty() {
                     self.reporting.spawn(reports::write(self.client.clone(), reports));
                 }
@@ -213,6 +237,7 @@ impl Controller {
     fn look_at(&mut self, key: ServiceName, now: SystemTime) {
         let (wanted, again) = self.decider.decide(&key, now);
         self.tell_off(&key, &wanted);
+        self.drivers.ask(&mut self.decider, &key, &wanted);
         for (key, complaint) in self.decider.local.take_news() {
             self.warn(&key, complaint.reason, complaint.message);
         }
@@ -233,12 +258,7 @@ impl Controller {
                 .finished(key, Outcome::After(Duration::from_secs(1)), Instant::now());
             return;
         }
-        let complaint = match &wanted {
-            Wanted::LoadBalancer { complaint, .. } => complaint.as_ref(),
-            Wanted::Unattended(complaint) => Some(complaint),
-            Wanted::Nothing => None,
-        };
-        let notes = notes::notes(&observed, &steps, complaint);
+        let notes = notes::notes(&observed, &steps, &wanted);
         let work = Work {
             target: Target::of(&observed),
             service: self.decider.world.services.get(&key).cloned(),

@@ -97,6 +97,12 @@ impl Cluster {
                 self.load_balancer.as_mut().unwrap().status = Some(LoadBalancerStatus {
                     addresses: report.addresses.iter().map(ToString::to_string).collect(),
                     pool: report.pool.as_deref().map(str::to_owned),
+                    hostname: report.hostname.clone(),
+                    ids: report
+                        .ids
+                        .iter()
+                        .filter_map(|(name, id)| Some((name.clone(), id.clone()?)))
+                        .collect(),
                     conditions: report.conditions.clone(),
                     observed_generation: report.observed_generation,
                     ..LoadBalancerStatus::default()
@@ -109,6 +115,11 @@ impl Cluster {
                     .map(|address| json!({"ip": address, "ipMode": "VIP"}))
                     .collect();
                 service.status = Some(serde_json::from_value(json!({"loadBalancer": {"ingress": ingress}})).unwrap());
+            }
+            Step::PublishHostname(hostname) => {
+                let Some(service) = &mut self.service else { return };
+                let status = json!({"loadBalancer": {"ingress": [{"hostname": hostname}]}});
+                service.status = Some(serde_json::from_value(status).unwrap());
             }
             Step::AddFinalizer | Step::RemoveFinalizer => {
                 let Some(service) = &mut self.service else { return };
@@ -281,4 +292,113 @@ fn a_crash_between_any_two_steps_leaves_nothing_that_is_not_found_again() {
             }
         }
     }
+}
+
+#[test]
+fn a_load_balancer_of_a_cloud_is_recorded_first_and_let_go_when_nothing_of_it_is_left() {
+    let mut cluster = Cluster::new();
+    let cloud = |state| Wanted::Cloud {
+        provider: "aws".into(),
+        state,
+    };
+    let run = |cluster: &mut Cluster, wanted: &Wanted| {
+        // Another provider is another generation, which the status follows.
+        for _ in 0..2 {
+            for step in cluster.plan(wanted) {
+                cluster.perform(&step);
+            }
+        }
+        assert_eq!(cluster.lines(wanted), [""; 0], "it is done");
+    };
+    assert_eq!(
+        cluster.lines(&cloud(None)),
+        [
+            "create LoadBalancer of provider aws",
+            "add finalizer service.kubernetes.io/load-balancer-cleanup",
+            "write LoadBalancer status (Pending)",
+        ]
+    );
+    run(&mut cluster, &cloud(None));
+    let state = State {
+        hostname: Some("web.elb.example".to_owned()),
+        ids: [("LoadBalancer".to_owned(), "arn:1".to_owned())].into(),
+        ..State::default()
+    };
+    assert_eq!(
+        cluster.lines(&cloud(Some(state.clone()))),
+        [
+            "write web.elb.example into the Service's status",
+            "write LoadBalancer status: web.elb.example",
+        ]
+    );
+    run(&mut cluster, &cloud(Some(state.clone())));
+    assert_eq!(
+        cluster.lines(&cloud(None)),
+        [""; 0],
+        "an operator that knows nothing yet changes nothing"
+    );
+
+    // As long as something is left, the record says so, and the Service stays.
+    run(&mut cluster, &Wanted::Leaving(Some(state)));
+    let status = cluster.load_balancer.clone().unwrap().status.unwrap();
+    assert_eq!(status.conditions[1].reason, reason::DELETING);
+    assert_eq!(status.ids["LoadBalancer"], "arn:1");
+    assert_eq!(
+        cluster.lines(&Wanted::Nothing),
+        [
+            "clear the Service's status",
+            "remove finalizer service.kubernetes.io/load-balancer-cleanup",
+            "delete LoadBalancer",
+        ]
+    );
+
+    // From a cloud to addresses: neither the name nor the parts stay on record.
+    run(&mut cluster, &wanted(&["198.51.100.7"]));
+    let status = cluster.load_balancer.unwrap().status.unwrap();
+    assert!(status.hostname.is_none() && status.ids.is_empty());
+}
+
+#[test]
+fn what_is_wrong_in_a_cloud_is_told_apart_by_who_can_mend_it() {
+    let state = |hostname: Option<&str>, complaint: bool, trouble: bool| {
+        let said = |reason| Complaint {
+            reason,
+            message: "it is said".to_owned(),
+        };
+        Some(State {
+            hostname: hostname.map(str::to_owned),
+            complaint: complaint.then(|| said(reason::INVALID_ANNOTATION)),
+            trouble: trouble.then(|| said(reason::PROVIDER_ERROR)),
+            ..State::default()
+        })
+    };
+    let conditions = |state| {
+        let mut cluster = Cluster::new();
+        let wanted = Wanted::Cloud {
+            provider: "aws".into(),
+            state,
+        };
+        for step in cluster.plan(&wanted) {
+            cluster.perform(&step);
+        }
+        let status = cluster.load_balancer.unwrap().status.unwrap();
+        let shown = status
+            .conditions
+            .into_iter()
+            .map(|condition| format!("{} {}", condition.status, condition.reason));
+        shown.collect::<Vec<_>>()
+    };
+    assert_eq!(conditions(state(None, true, false)), ["False InvalidAnnotation"; 2]);
+    assert_eq!(
+        conditions(state(None, false, true)),
+        ["True Accepted", "False ProviderError"]
+    );
+    assert_eq!(
+        conditions(state(Some("web.elb.example"), true, false)),
+        ["False InvalidAnnotation", "True Ready"]
+    );
+    assert_eq!(
+        conditions(state(Some("web.elb.example"), false, true)),
+        ["True Accepted", "True Ready"]
+    );
 }
