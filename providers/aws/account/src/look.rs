@@ -64,9 +64,9 @@ impl AwsAccount {
             target_groups: draft.target_groups,
             security_groups,
             rules,
+            others,
         };
         memory.merge(look, seen);
-        memory.others = others;
         memory.groups = Some(groups.iter().filter_map(known_group).collect());
         memory.round += 1;
         let round = memory.round;

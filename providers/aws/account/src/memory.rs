@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use fairlead_aws::account::Snapshot;
-use fairlead_aws::desired::{Rule, SecurityGroup};
+use fairlead_aws::desired::SecurityGroup;
 use fairlead_aws::plan::{ObservedLoadBalancer, ObservedTargetGroup};
 use ipnet::IpNet;
 
@@ -16,8 +16,6 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     pub(crate) snapshot: Snapshot,
-    /// Rules of others, by the group's id: what they let in needs none of ours.
-    pub(crate) others: BTreeMap<String, BTreeSet<Rule>>,
     /// All security groups of the VPC; `None` before the first look.
     pub(crate) groups: Option<Vec<SecurityGroup>>,
     /// In which round each detail was seen.
@@ -169,6 +167,7 @@ impl Memory {
             target_groups: merged(known.target_groups, seen.target_groups, newer, young),
             security_groups: merged(known.security_groups, seen.security_groups, newer, young),
             rules: merged(known.rules, seen.rules, newer, |_| false),
+            others: seen.others,
         };
         // Only a step finds out that there is room again.
         for id in full {

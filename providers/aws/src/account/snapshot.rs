@@ -18,6 +18,8 @@ pub struct Snapshot {
     pub security_groups: BTreeMap<String, ObservedSecurityGroup>,
     /// Rules of ours in the security groups of others, by the group's id.
     pub rules: BTreeMap<String, BTreeSet<Rule>>,
+    /// Rules of others there, by the group's id.
+    pub others: BTreeMap<String, BTreeSet<Rule>>,
 }
 
 /// What the cluster knows of a Service's load balancer.
@@ -69,6 +71,7 @@ impl Snapshot {
         ObservedShared {
             group: self.backend_group(cluster).cloned(),
             rules: self.rules.clone(),
+            others: self.others.clone(),
         }
     }
 

@@ -33,6 +33,8 @@ pub struct ObservedShared {
     pub group: Option<ObservedSecurityGroup>,
     /// The rules of targets' security groups that bear our mark, by the group's id.
     pub rules: BTreeMap<String, BTreeSet<Rule>>,
+    /// The other rules there: what they let in needs none of ours.
+    pub others: BTreeMap<String, BTreeSet<Rule>>,
 }
 
 /// The steps from what there is to what shall be.
@@ -57,7 +59,9 @@ pub fn plan_shared(desired: &Shared, observed: &ObservedShared) -> Outcome {
             .map(|rule| known(rule, desired, observed))
             .collect();
         let found = observed.rules.get(id).unwrap_or(&nothing);
-        let (missing, too_much) = differences(&wanted, found);
+        let (mut missing, too_much) = differences(&wanted, found);
+        let others = observed.others.get(id).unwrap_or(&nothing);
+        missing.retain(|rule| !others.contains(rule));
         surplus.push((id, too_much));
         authorize(&mut draft, Group::Id(id.clone()), missing);
     }

@@ -95,6 +95,7 @@ impl TestAccount {
                 .map(|id| (id.clone(), group(id).rules))
                 .filter(|(_, rules)| !rules.is_empty())
                 .collect(),
+            others: BTreeMap::new(),
         };
     }
 }

@@ -66,7 +66,13 @@ impl AwsAccount {
         let id = self.group_id(group)?;
         let rules = self.known_rules(rules)?;
         // What somebody else lets in already is theirs, and AWS would refuse it.
-        let theirs = |rule: &Rule| self.memory().others.get(&id).is_some_and(|all| all.contains(rule));
+        let theirs = |rule: &Rule| {
+            self.memory()
+                .snapshot
+                .others
+                .get(&id)
+                .is_some_and(|all| all.contains(rule))
+        };
         let missing: BTreeSet<_> = rules.into_iter().filter(|rule| !theirs(rule)).collect();
         match self.ask_to_authorize(&id, &missing).await {
             Ok(()) => {}
@@ -144,7 +150,7 @@ impl AwsAccount {
             group.rules.clone_from(&all);
         } else {
             memory.snapshot.rules.insert(id.to_owned(), ours);
-            memory.others.insert(id.to_owned(), others);
+            memory.snapshot.others.insert(id.to_owned(), others);
         }
         Ok(all)
     }
@@ -187,7 +193,7 @@ impl AwsAccount {
             return None;
         };
         let memory = self.memory();
-        let theirs = memory.others.get(&memory.snapshot.security_group(group)?)?;
+        let theirs = memory.snapshot.others.get(&memory.snapshot.security_group(group)?)?;
         let ours = rules.iter().filter(|rule| {
             let known = memory.snapshot.rule(rule);
             known.is_none_or(|known| !theirs.contains(&known))

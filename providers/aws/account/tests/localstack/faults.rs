@@ -11,7 +11,7 @@ use fairlead_lab::test_name;
 use fairlead_provider::Retry;
 use serde_json::json;
 
-use crate::cluster::{Operator, connect, no_limits, owner, wish};
+use crate::cluster::{CLUSTER, Operator, connect, no_limits, owner, wish};
 use crate::contents::contents;
 use crate::with_network;
 
@@ -225,5 +225,37 @@ fn what_others_made_is_seen_while_it_is_named() {
         assert_eq!(look(named(&[], &[&theirs.1]), false).await, (1, 1));
         assert_eq!(look(named(&[], &[&theirs.1]), true).await, (1, 1), "with who uses it");
         assert_eq!(look(Named::default(), true).await, (0, 0));
+    });
+}
+
+#[test]
+fn a_rule_that_somebody_else_has_made_serves_and_stays() {
+    with_network(test_name!(), 1, async |aws, network| {
+        let operator = Operator::start(aws, &network).await;
+        let web = wish("web", &[], &[]);
+        operator.settle(&owner("web"), Some(&web)).await.unwrap();
+        let shared = operator.account.read(|seen| seen.shared(CLUSTER).group.unwrap().id);
+        // Somebody puts theirs in the place of ours.
+        let rule = |description: &str| {
+            json!({
+                "GroupId": network.node_security_group,
+                "IpPermissions": [{
+                    "IpProtocol": "tcp",
+                    "FromPort": 30080,
+                    "ToPort": 30080,
+                    "UserIdGroupPairs": [{ "GroupId": shared, "Description": description }],
+                }],
+            })
+        };
+        let boto = aws.boto();
+        let ours = rule("fairlead.io/cluster=production");
+        boto.call("ec2", "revoke_security_group_ingress", &ours).unwrap();
+        boto.call("ec2", "authorize_security_group_ingress", &rule("theirs"))
+            .unwrap();
+        operator.account.look(&Named::default()).await.unwrap();
+        assert_eq!(operator.settle(&owner("web"), Some(&web)).await.unwrap(), 0);
+        let observed = operator.account.read(|seen| seen.shared(CLUSTER));
+        assert!(observed.rules.is_empty(), "{observed:?}");
+        assert_eq!(observed.others[&network.node_security_group].len(), 1);
     });
 }

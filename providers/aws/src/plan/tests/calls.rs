@@ -26,6 +26,7 @@ impl Counted {
             shared: ObservedShared {
                 group,
                 rules: BTreeMap::new(),
+                others: BTreeMap::new(),
             },
             calls: 0,
         }

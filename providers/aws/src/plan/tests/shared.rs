@@ -43,6 +43,7 @@ fn observed(rules: &[(&str, Rule)], is_in_use: bool) -> ObservedShared {
             tags: Tags::new(),
         }),
         rules: shared(rules).rules,
+        others: BTreeMap::new(),
     }
 }
 
@@ -103,4 +104,14 @@ fn nothing_is_taken_away_until_every_service_has_been_read() {
         lines(&desired, &used),
         ["? network interfaces still have security group sg-1"]
     );
+}
+
+#[test]
+fn what_somebody_else_lets_in_already_needs_no_rule_of_ours() {
+    let desired = shared(&[("sg-n", rule(80, 80, named()))]);
+    let mut seen = observed(&[], true);
+    seen.others = shared(&[("sg-n", rule(80, 80, known()))]).rules;
+    assert_eq!(lines(&desired, &seen), [""; 0]);
+    seen.others = shared(&[("sg-n", rule(81, 81, known())), ("sg-z", rule(80, 80, known()))]).rules;
+    assert_eq!(lines(&desired, &seen), ["+ rules of sg-n: tcp 80 from sg-1"]);
 }
