@@ -31,7 +31,7 @@ use tokio::time::Instant;
 use crate::operator::{controller_role, lease_role};
 use crate::world::{API_PORT, World, wait_until};
 
-const CLUSTER: &str = "production";
+pub(crate) const CLUSTER: &str = "production";
 
 /// An account that outlives operators.
 #[derive(Debug, Clone)]
@@ -171,12 +171,17 @@ impl Drop for Leader {
     }
 }
 
-struct Cluster {
+pub(crate) struct Cluster {
     server: ApiServer,
 }
 
 impl Cluster {
     fn new(world: &World) -> Self {
+        Self::with_provider(world, &json!({"clusterName": CLUSTER}), "aws:///eu-central-1a/i-1")
+    }
+
+    /// With this provider, and one node that is this instance.
+    pub(crate) fn with_provider(world: &World, provider: &Value, node: &str) -> Self {
         let server = world.store.serve(API_PORT).unwrap();
         let client = server.client();
         for definition in fairlead_crds::all() {
@@ -187,20 +192,20 @@ impl Cluster {
         let cluster = Self { server };
         cluster.apply(&json!({
             "apiVersion": "fairlead.io/v1alpha1", "kind": "LoadBalancerProvider", "metadata": {"name": "aws"},
-            "spec": {"default": true, "nodePortServices": "OptIn", "aws": {"clusterName": CLUSTER}},
+            "spec": {"default": true, "nodePortServices": "OptIn", "aws": provider},
         }));
         cluster.apply(&json!({
             "apiVersion": "v1", "kind": "Node", "metadata": {"name": "a"},
-            "spec": {"providerID": "aws:///eu-central-1a/i-1"},
+            "spec": {"providerID": node},
         }));
         cluster
     }
 
-    fn apply(&self, object: &Value) {
+    pub(crate) fn apply(&self, object: &Value) {
         wait_until("an object to be taken", || self.server.client().apply(object).is_ok());
     }
 
-    fn delete(&self, name: &str) {
+    pub(crate) fn delete(&self, name: &str) {
         let service =
             json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": "default"}});
         self.server.client().delete(&service).unwrap();
@@ -223,7 +228,7 @@ impl Cluster {
         })
     }
 
-    fn hostname(&self, name: &str) -> Option<String> {
+    pub(crate) fn hostname(&self, name: &str) -> Option<String> {
         let status = self.service(name)?.status?.load_balancer?;
         status.ingress?.into_iter().find_map(|ingress| ingress.hostname)
     }
@@ -247,7 +252,7 @@ impl Cluster {
     }
 }
 
-fn service(name: &str, annotations: &Value, spec: &Value) -> Value {
+pub(crate) fn service(name: &str, annotations: &Value, spec: &Value) -> Value {
     let mut service = json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": {"name": name, "namespace": "default", "annotations": annotations},
