@@ -96,7 +96,9 @@ rm -rf "${work:?}/root" "${work:?}/archive"
 root=$work/root archive=$work/archive
 mkdir -p "$root/etc" "$archive"
 
-install -m 0755 "$program" "$root/fairlead"
+# Names of functions are a fifth of the program. A panic still says where in the source it was.
+strip --strip-all -o "$root/fairlead" "$program"
+chmod 0755 "$root/fairlead"
 cat >"$root/etc/passwd" <<PASSWD
 root:x:0:0:root:/:/fairlead
 nonroot:x:$NONROOT:$NONROOT:nonroot:/:/fairlead

@@ -45,7 +45,8 @@ fn a_service_gets_a_load_balancer_of_localstack_and_leaves_nothing_behind() {
             let _operator = node.spawn(command).unwrap();
             let before = node.run(|| aws.boto().describe().unwrap());
             cluster.apply(&service("web", &json!({}), &json!({})));
-            wait_until("a host name", || cluster.hostname("web").is_some());
+            let is_named = fairlead_lab::wait_until(std::time::Duration::from_secs(60), "a host name", || cluster.hostname("web").is_some());
+            assert!(is_named.is_ok(), "{}", fs::read_to_string(&log).unwrap());
             let made = node.run(|| aws.boto().describe().unwrap());
             let load_balancer = &made["LoadBalancers"][0];
             assert_eq!(
