@@ -12,8 +12,6 @@ mod foretold;
 mod kit;
 mod leader;
 mod load_balancers;
-#[cfg(feature = "aws")]
-mod localstack;
 mod objects;
 mod operator;
 mod outage;
