@@ -12,6 +12,8 @@ mod foretold;
 mod kit;
 mod leader;
 mod load_balancers;
+#[cfg(feature = "aws")]
+mod localstack;
 mod objects;
 mod operator;
 mod outage;

@@ -137,6 +137,13 @@ pub fn plan(owner: &Owner, desired: Option<&LoadBalancer>, observed: &Observed) 
             removal::replaced(&mut draft, owner, &desired.name, &matching);
             removal::unused(&mut draft, owner, &matching);
             security_groups::close(&mut draft, owner, desired, &matching);
+            // Its name is of use once it is active.
+            if matching
+                .current
+                .is_some_and(|current| current.state == State::Provisioning)
+            {
+                draft.wait(Wait::Provisioning(desired.name.clone()));
+            }
         }
         None => removal::everything(&mut draft, owner, observed)?,
     }

@@ -41,6 +41,21 @@ fn targets_come_before_others_go_unless_aws_takes_no_more() {
     check(&account, &desired);
 }
 
+/// Else nobody would learn its name before the next look at everything.
+#[test]
+fn a_new_load_balancer_is_waited_for_until_it_is_active() {
+    let world = world(1);
+    let mut account = account();
+    account.delay = 2;
+    let desired = wanted(&world, &[]);
+    round(&mut account, Some(&desired), &mut usize::MAX.clone()).unwrap();
+    let waiting = lines(&mut account, Some(&desired));
+    assert!(
+        waiting.len() == 1 && waiting[0].ends_with("is being provisioned"),
+        "{waiting:?}"
+    );
+}
+
 #[test]
 fn another_scheme_is_another_load_balancer_and_the_old_one_goes_when_clients_have_left() {
     let world = world(1);
