@@ -13,6 +13,7 @@ use fairlead_provider::ProviderError;
 use crate::AwsAccount;
 use crate::caller::Caller;
 use crate::pace::{Lane, Limit, Pace, usual_limits};
+use crate::trust;
 use crate::watch::Watch;
 
 /// There is no VPC in the settings, and the instance does not say its own.
@@ -56,7 +57,7 @@ impl Settings {
 impl AwsAccount {
     /// Finds credentials, region and VPC. Only the instance is asked, and only for what nobody said.
     pub async fn connect(settings: Settings, watch: Arc<dyn Watch>) -> Result<Self, ProviderError> {
-        let mut loader = aws_config::defaults(BehaviorVersion::latest());
+        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(trust::http_client()?);
         if let Some(region) = &settings.region {
             loader = loader.region(Region::new(region.clone()));
         }

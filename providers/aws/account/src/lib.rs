@@ -32,9 +32,11 @@ mod memory;
 mod network;
 mod pace;
 mod perform;
+mod trust;
 mod watch;
 
 pub use account::AwsAccount;
 pub use connect::{NO_REGION, NO_VPC, Settings};
 pub use pace::{Lane, LaneState, Limit, usual_limits};
+pub use trust::NO_TRUST;
 pub use watch::{Call, Operation, Outcome, Service, Watch};
