@@ -55,6 +55,8 @@ fn one_service_from_its_creation_to_its_end() {
             ("CreateLoadBalancer", 1),
             ("CreateTargetGroup", 1),
             ("RegisterTargets", 1),
+            // Whether it is active.
+            ("DescribeLoadBalancers", 1),
             ("ec2:AuthorizeSecurityGroupIngress", 1),
             ("ec2:CreateSecurityGroup", 1),
         ]);
