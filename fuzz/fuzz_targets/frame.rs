@@ -24,6 +24,8 @@ fuzz_target!(|bytes: &[u8]| {
             ]
             .into(),
             carrier_changes: 1,
+            lower: None,
+            routers: Vec::new(),
         }],
         now,
     );
