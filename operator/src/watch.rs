@@ -1,6 +1,7 @@
 //! Objects of one kind, listed and then watched for ever, as plain messages.
 
 use std::fmt::Debug;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use futures::{Stream, StreamExt};
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::chain::Chain;
@@ -51,6 +53,19 @@ where
         let change = follower.next().await?;
         Some((change, follower))
     })
+}
+
+/// Follows a kind and sends what is told, until nobody listens any more.
+pub async fn forward<K, T>(api: Api<K>, if_unknown: IfUnknown, sender: mpsc::Sender<T>, told: fn(Change<K>) -> T)
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let mut changes = pin!(follow(api, watcher::Config::default(), if_unknown));
+    while let Some(change) = changes.next().await {
+        if sender.send(told(change)).await.is_err() {
+            return;
+        }
+    }
 }
 
 struct Follower<K> {

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use fairlead_lab::outage::{Outage, lost, outage};
-use fairlead_lab::wait_for;
+use fairlead_lab::outage::{Outage, lost};
 
-use super::world::{PATIENCE, World};
+use super::power_off::outages_since;
+use super::world::World;
 use super::{DOCUMENT, build_fairlead, document};
 use crate::bench::Seconds;
 use crate::control_plane::{Etcd, Tools};
@@ -87,14 +87,7 @@ fn measure(world: &mut World, away: Duration) -> Result<String> {
     let node = owners[0];
     let off = Instant::now();
     world.power_off(node)?;
-    let outages = wait_for(PATIENCE, "another node to answer", || {
-        let now = Instant::now();
-        let all: Vec<_> = openers
-            .iter()
-            .map(|opener| outage(&opener.attempts(), off, now))
-            .collect();
-        (!all.contains(&Outage::Unknown)).then_some(all)
-    })?;
+    let outages = outages_since(&openers, off)?;
     let mut lost = Vec::new();
     for (nth, family) in ["IPv4", "IPv6"].into_iter().enumerate() {
         match outages[nth] {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
 use fairlead_lab::outage::{Outage, lost, outage};
-use fairlead_lab::{Family, wait_for};
+use fairlead_lab::{Family, Opener, wait_for};
 
 use super::report::{IpFamily, PowerOff};
 use super::world::{EVERY, PATIENCE, World};
@@ -21,14 +21,7 @@ pub(super) fn measure(world: &mut World, family: IpFamily) -> Result<Vec<PowerOf
     ensure!(node <= world.owners, "the node with the pods has an address");
     let off = Instant::now();
     world.power_off(node)?;
-    let outages = wait_for(PATIENCE, "another node to answer", || {
-        let now = Instant::now();
-        let all: Vec<_> = openers
-            .iter()
-            .map(|opener| outage(&opener.attempts(), off, now))
-            .collect();
-        (!all.contains(&Outage::Unknown)).then_some(all)
-    })?;
+    let outages = outages_since(&openers, off)?;
     let mut successors = Vec::new();
     for address in world.addresses.both() {
         successors.push(world.wait_for_owner(address)?);
@@ -63,6 +56,19 @@ pub(super) fn measure(world: &mut World, family: IpFamily) -> Result<Vec<PowerOf
         );
     }
     Ok(trials)
+}
+
+/// What the client has lost since then, once another node answers.
+pub(super) fn outages_since(openers: &[Opener], off: Instant) -> Result<Vec<Outage>> {
+    let outages = wait_for(PATIENCE, "another node to answer", || {
+        let now = Instant::now();
+        let all: Vec<_> = openers
+            .iter()
+            .map(|opener| outage(&opener.attempts(), off, now))
+            .collect();
+        (!all.contains(&Outage::Unknown)).then_some(all)
+    })?;
+    Ok(outages)
 }
 
 impl From<IpFamily> for Family {

@@ -2,17 +2,13 @@
 
 use std::borrow::Cow;
 use std::fmt::Debug;
-use std::pin::pin;
 
-use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Node, PodCondition, PodReadinessGate};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -90,32 +86,25 @@ impl Resource for Pod {
     }
 }
 
+/// What it means that a kind is not known.
+const IF_UNKNOWN: IfUnknown = IfUnknown::Warn("every API server has this kind");
+
 /// Follows all kinds until the tasks are dropped.
 pub fn follow(client: &Client) -> (mpsc::Receiver<Told>, JoinSet<()>) {
     let (sender, receiver) = mpsc::channel(AHEAD);
     let mut tasks = JoinSet::new();
-    tasks.spawn(follow_one(client, sender.clone(), Told::Node));
-    tasks.spawn(follow_one(client, sender.clone(), Told::EndpointSlice));
-    tasks.spawn(follow_one(client, sender, Told::Pod));
+    tasks.spawn(watch::forward(
+        Api::all(client.clone()),
+        IF_UNKNOWN,
+        sender.clone(),
+        Told::Node,
+    ));
+    tasks.spawn(watch::forward(
+        Api::all(client.clone()),
+        IF_UNKNOWN,
+        sender.clone(),
+        Told::EndpointSlice,
+    ));
+    tasks.spawn(watch::forward(Api::all(client.clone()), IF_UNKNOWN, sender, Told::Pod));
     (receiver, tasks)
-}
-
-fn follow_one<K>(
-    client: &Client,
-    sender: mpsc::Sender<Told>,
-    told: fn(Change<K>) -> Told,
-) -> impl Future<Output = ()> + Send + 'static
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-{
-    let api: Api<K> = Api::all(client.clone());
-    async move {
-        let if_unknown = IfUnknown::Warn("every API server has this kind");
-        let mut changes = pin!(watch::follow(api, watcher::Config::default(), if_unknown));
-        while let Some(change) = changes.next().await {
-            if sender.send(told(change)).await.is_err() {
-                return;
-            }
-        }
-    }
 }

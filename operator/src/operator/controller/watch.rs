@@ -1,14 +1,10 @@
 //! What the API server tells: five kinds, each listed and then watched.
 
 use std::fmt::Debug;
-use std::pin::pin;
 
 use fairlead_crds::{AddressPool, LoadBalancer, LoadBalancerProvider};
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Namespace, Service};
-use kube::runtime::watcher;
-use kube::{Api, Client, Resource};
-use serde::de::DeserializeOwned;
+use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -33,34 +29,42 @@ pub enum Told {
     LoadBalancer(Change<LoadBalancer>),
 }
 
+/// What it means that a kind is not known.
+const IF_UNKNOWN: IfUnknown = IfUnknown::Warn("is the chart fairlead-crds installed?");
+
 /// Follows all kinds until the tasks are dropped. A kind that cannot be listed is tried again, and said once.
 pub fn follow(client: &Client) -> (mpsc::Receiver<Told>, JoinSet<()>) {
     let (sender, receiver) = mpsc::channel(AHEAD);
     let mut tasks = JoinSet::new();
-    tasks.spawn(follow_one(client, sender.clone(), Told::Service));
-    tasks.spawn(follow_one(client, sender.clone(), Told::Namespace));
-    tasks.spawn(follow_one(client, sender.clone(), Told::Provider));
-    tasks.spawn(follow_one(client, sender.clone(), Told::Pool));
-    tasks.spawn(follow_one(client, sender, Told::LoadBalancer));
+    tasks.spawn(watch::forward(
+        Api::all(client.clone()),
+        IF_UNKNOWN,
+        sender.clone(),
+        Told::Service,
+    ));
+    tasks.spawn(watch::forward(
+        Api::all(client.clone()),
+        IF_UNKNOWN,
+        sender.clone(),
+        Told::Namespace,
+    ));
+    tasks.spawn(watch::forward(
+        Api::all(client.clone()),
+        IF_UNKNOWN,
+        sender.clone(),
+        Told::Provider,
+    ));
+    tasks.spawn(watch::forward(
+        Api::all(client.clone()),
+        IF_UNKNOWN,
+        sender.clone(),
+        Told::Pool,
+    ));
+    tasks.spawn(watch::forward(
+        Api::all(client.clone()),
+        IF_UNKNOWN,
+        sender,
+        Told::LoadBalancer,
+    ));
     (receiver, tasks)
-}
-
-fn follow_one<K>(
-    client: &Client,
-    sender: mpsc::Sender<Told>,
-    told: fn(Change<K>) -> Told,
-) -> impl Future<Output = ()> + Send + 'static
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-{
-    let api: Api<K> = Api::all(client.clone());
-    async move {
-        let if_unknown = IfUnknown::Warn("is the chart fairlead-crds installed?");
-        let mut changes = pin!(watch::follow(api, watcher::Config::default(), if_unknown));
-        while let Some(change) = changes.next().await {
-            if sender.send(told(change)).await.is_err() {
-                return;
-            }
-        }
-    }
 }
